@@ -1,0 +1,240 @@
+"""What every backbone's configuration shares: reading, writing, and the choice of stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from ..errors import UnsupportedModel
+from ..stages import Stage
+
+Config = TypeVar("Config", bound="BackboneConfig")
+
+Size = int | Sequence[int]
+
+
+class BackboneConfigMixin:
+    """The choice of stages: `out_features` (names) and `out_indices`, each always agreeing with the other.
+
+    A class that mixes this in sets `stage_names`, then calls `set_output_features_output_indices`.
+    """
+
+    stage_names: list[str]
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
+
+    def set_output_features_output_indices(
+        self, out_features: list[str] | None, out_indices: Sequence[int] | None
+    ) -> None:
+        """Choose stages by name, by index, or by both where they agree; by neither, the last stage."""
+        self._out_features = out_features
+        self._out_indices = list(out_indices) if isinstance(out_indices, tuple) else out_indices  # type: ignore[assignment]
+        self.verify_out_features_out_indices()
+        names = self.stage_names
+        if self._out_features is None and self._out_indices is None:
+            self._out_indices = [len(names) - 1]
+        if self._out_indices is None:
+            self._out_indices = [names.index(name) for name in self._out_features or ()]
+        if self._out_features is None:
+            self._out_features = [names[index] for index in self._out_indices]
+        self.verify_out_features_out_indices()
+
+    def verify_out_features_out_indices(self) -> None:
+        """Raise ValueError where the stages chosen don't exist, repeat, stand out of order, or disagree."""
+        if getattr(self, "stage_names", None) is None:
+            raise ValueError("stage_names must be set before stages can be chosen.")
+        names, features, indices = self.stage_names, self._out_features, self._out_indices
+        if features is not None:
+            if not isinstance(features, list):
+                raise ValueError(f"out_features must be a list, got {type(features).__name__}.")
+            if unknown := [name for name in features if name not in names]:
+                raise ValueError(f"out_features has {unknown}, which are not among the stages {names}.")
+            check_order("out_features", features, [names.index(name) for name in features])
+        if indices is not None:
+            if not isinstance(indices, list):
+                raise ValueError(f"out_indices must be a list, got {type(indices).__name__}.")
+            if unknown := [i for i in indices if not -len(names) <= i < len(names)]:
+                raise ValueError(f"out_indices has {unknown}, but the stages {names} are 0 to {len(names) - 1}.")
+            check_order("out_indices", indices, [i % len(names) for i in indices])
+        if features is not None and indices is not None:
+            if len(features) != len(indices):
+                raise ValueError("out_features and out_indices must have the same length when both are given.")
+            if features != [names[i] for i in indices]:
+                raise ValueError(f"out_features {features} and out_indices {indices} must mean the same stages.")
+
+    @property
+    def out_features(self) -> list[str]:
+        """The names of the stages asked for."""
+        return self._out_features or []
+
+    @out_features.setter
+    def out_features(self, out_features: list[str]) -> None:
+        self.set_output_features_output_indices(out_features, None)
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The indices of the stages asked for, as they were given: negative ones count from the end."""
+        return self._out_indices or []
+
+    @out_indices.setter
+    def out_indices(self, out_indices: Sequence[int]) -> None:
+        self.set_output_features_output_indices(None, None if out_indices is None else list(out_indices))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `config.json` says, with the choice of stages in it."""
+        parent = getattr(super(), "to_dict", None)
+        said = dict(parent() if parent else {k: v for k, v in vars(self).items() if not k.startswith("_")})
+        said.pop("_out_features", None)
+        said.pop("_out_indices", None)
+        return said | {"out_features": self._out_features, "out_indices": self._out_indices}
+
+
+def check_order(what: str, given: Sequence[Any], positions: Sequence[int]) -> None:
+    if len(set(positions)) != len(positions):
+        raise ValueError(f"{what} must not contain any duplicates, got {given}.")
+    if list(positions) != sorted(positions):
+        ordered = [item for _, item in sorted(zip(positions, given, strict=True))]
+        raise ValueError(f"{what} must be in the same order as the stages: {ordered}, not {given}.")
+
+
+@dataclass(kw_only=True)
+class BackboneConfig(BackboneConfigMixin):
+    """A family's configuration. Keys of a `config.json` that change no feature map are not kept.
+
+    A family gives `num_features` and `strides`, one number a stage, and `grids` where its arithmetic of sizes is
+    not a plain division.
+    """
+
+    model_type: ClassVar[str]
+    # Names that some config.json files use for a field here.
+    aliases: ClassVar[Mapping[str, str]] = {}
+    # Fields that this code can only honour at these values; any other is refused by name.
+    only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    # What a patch that sticks out of the image becomes: padded into one more, or cut off.
+    partial_patches: ClassVar[str] = "padded"
+    # What the feature maps are, for those who must know whether a norm or a downsampling came first.
+    maps_are: ClassVar[str] = "each stage's output, before the next stage's downsampling"
+
+    out_features: InitVar[list[str] | None] = None
+    out_indices: InitVar[Sequence[int] | None] = None
+
+    def __post_init__(self, out_features: list[str] | None, out_indices: Sequence[int] | None) -> None:
+        for name, possible in self.only.items():
+            if (value := getattr(self, name)) not in possible:
+                allowed = " or ".join(repr(v) for v in possible)
+                raise UnsupportedModel(f"{self.model_type} with {name}={value!r} is not supported; only {allowed} is.")
+        self.check()
+        self.set_output_features_output_indices(out_features, out_indices)
+
+    def check(self) -> None:
+        """A family's own checks: raise ValueError for values that can't go together."""
+
+    # --- stages ---------------------------------------------------------------------------------------------
+
+    @property
+    def stage_names(self) -> list[str]:  # type: ignore[override]
+        return ["stem", *(f"stage{i}" for i in range(1, len(self.num_features)))]
+
+    @property
+    def num_features(self) -> list[int]:
+        """Channels of every stage."""
+        raise NotImplementedError
+
+    @property
+    def strides(self) -> list[int]:
+        """Image pixels to one cell of the map, for every stage."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of the stages asked for."""
+        return [self.num_features[i] for i in self.wanted]
+
+    @property
+    def stages(self) -> list[Stage]:
+        facts = zip(self.stage_names, self.num_features, self.strides, strict=True)
+        return [Stage(i, *fact) for i, fact in enumerate(facts)]
+
+    @property
+    def wanted(self) -> list[int]:
+        """The stages asked for as plain ascending indices; the last is where computing stops."""
+        return [i % len(self.stage_names) for i in self.out_indices]
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Rows and columns of every stage's map for an image of this size."""
+        up = self.partial_patches == "padded"
+        return [tuple((-(-n // s) if up else n // s) for n in (height, width)) for s in self.strides]  # type: ignore[misc]
+
+    def shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(C, H, W) of every stage's map for an image of this size."""
+        grids = self.grids(height, width)
+        return [(c, h, w) for c, (h, w) in zip(self.num_features, grids, strict=True)]
+
+    def default_size(self) -> tuple[int, int]:
+        """The image size the model was made for, where its config tells; else ImageNet's."""
+        return pair(getattr(self, "image_size", None) or 224)
+
+    # --- reading and writing --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_dict(cls: type[Config], said: Mapping[str, Any], **overrides: Any) -> Config:
+        """From what a `config.json` says; `overrides` win over it."""
+        known = {field.name for field in fields(cls)} | {"out_features", "out_indices"}
+        values = {cls.aliases.get(key, key): value for key, value in said.items()}
+        if {"out_features", "out_indices"} & {key for key, value in overrides.items() if value is not None}:
+            values.pop("out_features", None)
+            values.pop("out_indices", None)
+        values = {key: value for key, value in (values | overrides).items() if key in known}
+        try:
+            return cls(**values)
+        except (TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
+            if isinstance(error, UnsupportedModel) or {"out_features", "out_indices"} & set(overrides):
+                raise
+            raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        said = {"model_type": self.model_type} | {f.name: getattr(self, f.name) for f in fields(self)}
+        return said | {
+            "stage_names": self.stage_names,
+            "out_features": self.out_features,
+            "out_indices": self.out_indices,
+        }
+
+    @classmethod
+    def from_pretrained(cls: type[Config], model: str, **kwargs: Any) -> Config:
+        """The configuration of a model on the hub or in a folder; see `AutoConfig.from_pretrained`."""
+        from ..resolve import load_config
+
+        return load_config(model, cls, **kwargs)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into a folder, which is made where it is missing."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        path.joinpath("config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+# A dataclass puts a field's default on its class, here on top of the mixin's properties: put them back.
+BackboneConfig.out_features = BackboneConfigMixin.out_features  # type: ignore[assignment]
+BackboneConfig.out_indices = BackboneConfigMixin.out_indices  # type: ignore[assignment]
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """`224` -> (224, 224), `[480, 640]` -> (480, 640)."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def doubling(first: int, count: int) -> list[int]:
+    """`first`, then twice as much at every step: the widths and strides of most pyramids."""
+    return [first * 2**i for i in range(count)]
+
+
+def same_length(**lists: Iterable[Any]) -> None:
+    """Raise ValueError where lists that hold a value a stage differ in length."""
+    lengths = {name: len(list(values)) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(", ".join(f"{name} has {n} values" for name, n in lengths.items()) + ".")

@@ -1,0 +1,190 @@
+"""Swin Transformer (Liu et al. 2021, arXiv 2103.14030).
+
+Attention runs inside windows of w x w patches, and every second block moves the windows by half a window, so that
+neighbours meet. Between stages, two by two patches merge into one, twice as wide.
+
+Shapes: B images, H x W patches, C channels, n windows an image of N = w·w patches each, D channels a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..configs.base import pair
+from ..configs.swin import SwinConfig
+from .base import Backbone, Names
+from .layers import Mlp, channels_first, channels_last, pad_to_multiple
+
+
+class SwinBackbone(Backbone):
+    config: SwinConfig
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__(config)
+        widths = config.widths[: self.last]
+        self.embed = Embed(config)
+        self.layers = nn.ModuleList(layer(config, i) for i in range(self.last))
+        self.merges = nn.ModuleList(Merge(dim) for dim in widths[:-1])
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(self.out_feature_channels[name]) for name in self.out_features})
+
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:
+        x = self.embed(pixels)  # B H W C
+        yield channels_first(x)
+        for i, blocks in enumerate(self.layers):
+            x = self.merges[i - 1](x) if i else x
+            x = blocks(x)
+            yield channels_first(x)
+
+    def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
+        return channels_first(self.norms[self.stage_names[index]](channels_last(state)))
+
+    def names(self) -> Names:
+        return NAMES
+
+    def may_lack(self) -> Mapping[str, float]:
+        return STAGE_NORMS
+
+
+class Embed(nn.Module):
+    """Patches of pixels to tokens; the last row and column are padded to whole patches."""
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.patch = pair(config.patch_size)
+        self.grid = tuple(n // p for n, p in zip(pair(config.image_size), self.patch, strict=True))
+        self.proj = nn.Conv2d(config.num_channels, config.embed_dim, self.patch, self.patch)
+        self.norm = nn.LayerNorm(config.embed_dim)
+        if config.use_absolute_embeddings:
+            self.positions = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1], config.embed_dim))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.proj(channels_first(pad_to_multiple(channels_last(pixels), *self.patch)))
+        x = self.norm(channels_last(x))  # B H W C
+        if hasattr(self, "positions"):
+            positions = channels_first(self.positions.unflatten(1, self.grid))
+            if self.grid != x.shape[1:3]:
+                positions = F.interpolate(positions, x.shape[1:3], mode="bicubic")
+            x = x + channels_last(positions)
+        return x
+
+
+def layer(config: SwinConfig, i: int) -> nn.Sequential:
+    """The blocks of one stage: the windows of every second one are shifted."""
+    dim, heads, shift = config.widths[i], config.num_heads[i], config.window_size // 2
+    return nn.Sequential(*(Block(config, dim, heads, shift * (j % 2)) for j in range(config.depths[i])))
+
+
+class Block(nn.Module):
+    def __init__(self, config: SwinConfig, dim: int, heads: int, shift: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, config.layer_norm_eps)
+        self.attn = WindowAttention(dim, heads, config.window_size, shift, config.qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, config.layer_norm_eps)
+        self.mlp = Mlp(dim, int(config.mlp_ratio * dim), config.hidden_act)
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows, with a learned bias for each offset between two patches of a window."""
+
+    def __init__(self, dim: int, heads: int, window: int, shift: int, qkv_bias: bool) -> None:
+        super().__init__()
+        self.heads, self.window, self.shift = heads, window, shift
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        H, W = x.shape[1:3]
+        x = pad_to_multiple(x, self.window, self.window)
+        padded = (x.shape[1], x.shape[2])
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (1, 2))
+        windows = to_windows(x, self.window)  # B·n N C
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
+        windows = F.scaled_dot_product_attention(q, k, v, self.bias(x.shape[0], padded, x))
+        x = from_windows(self.proj(windows.transpose(1, 2).flatten(2)), self.window, padded)
+        if self.shift:
+            x = x.roll((self.shift, self.shift), (1, 2))
+        return x[:, :H, :W]
+
+    def bias(self, batch: int, padded: tuple[int, int], x: Tensor) -> Tensor:
+        """What is added to the attention scores: heads N N, or, for shifted windows, B·n heads N N."""
+        bias = self.table[offsets(self.window, x.device)].permute(2, 0, 1)
+        if not self.shift:
+            return bias
+        return (bias + shift_mask(padded, self.window, self.shift, x.device, x.dtype)).repeat(batch, 1, 1, 1)
+
+
+class Merge(nn.Module):
+    """Two by two patches become one of twice the width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        x = pad_to_multiple(x, 2, 2)
+        x = torch.cat([x[:, row::2, col::2] for col in (0, 1) for row in (0, 1)], -1)
+        return self.reduction(self.norm(x))
+
+
+def to_windows(x: Tensor, w: int) -> Tensor:
+    """B H W C -> B·n N C."""
+    return x.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def from_windows(windows: Tensor, w: int, size: tuple[int, int]) -> Tensor:
+    """B·n N C -> B H W C."""
+    rows, cols = size[0] // w, size[1] // w
+    return windows.unflatten(1, (w, w)).unflatten(0, (-1, rows, cols)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+@lru_cache(maxsize=64)
+def offsets(w: int, device: torch.device) -> Tensor:
+    """For each two of a window's N patches (N x N), the row of the bias table that their offset has."""
+    at = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(w), indexing="ij")).flatten(1)  # 2 N
+    apart = at[:, :, None] - at[:, None, :] + w - 1
+    return (apart[0] * (2 * w - 1) + apart[1]).to(device)
+
+
+@lru_cache(maxsize=64)
+def shift_mask(size: tuple[int, int], w: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """-100 between patches of a shifted window that came from opposite edges of the image: n 1 N N."""
+    region = torch.zeros(1, *size, 1)
+    for dim, length in ((1, size[0]), (2, size[1])):
+        at = torch.arange(length).view(-1, 1) if dim == 2 else torch.arange(length).view(-1, 1, 1)
+        region = region * 3 + (at >= length - w) + (at >= length - shift)
+    regions = to_windows(region, w).squeeze(-1)  # n N
+    apart = regions[:, None, :] != regions[:, :, None]
+    return torch.where(apart, -100.0, 0.0)[:, None].to(device, dtype)
+
+
+BLOCK = "encoder.layers.*.blocks.*"
+
+NAMES: Names = {
+    "embed.proj": "embeddings.patch_embeddings.projection",
+    "embed.norm": "embeddings.norm",
+    "embed.positions": "embeddings.position_embeddings",
+    "layers.*.*.norm1": f"{BLOCK}.layernorm_before",
+    "layers.*.*.attn.qkv": tuple(f"{BLOCK}.attention.self.{part}" for part in ("query", "key", "value")),
+    "layers.*.*.attn.table": f"{BLOCK}.attention.self.relative_position_bias_table",
+    "layers.*.*.attn.proj": f"{BLOCK}.attention.output.dense",
+    "layers.*.*.norm2": f"{BLOCK}.layernorm_after",
+    "layers.*.*.mlp.fc1": f"{BLOCK}.intermediate.dense",
+    "layers.*.*.mlp.fc2": f"{BLOCK}.output.dense",
+    "merges.*": "encoder.layers.*.downsample",
+    "norms.*": "hidden_states_norms.*",
+}
+
+# Only the backbone class has them; every other checkpoint leaves them as they start.
+STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}

@@ -1,0 +1,49 @@
+"""From a model's name to what it is: its files, family and configuration. Reads JSON only: no torch, no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from . import registry
+from .configs.base import BackboneConfig
+from .errors import ModelNotFound, UnsupportedModel, UsageError
+from .hub import Repo, open_repo
+
+Config = TypeVar("Config", bound=BackboneConfig)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model that was found and understood, and not loaded yet."""
+
+    name: str
+    repo: Repo
+    family: registry.Family
+    config: BackboneConfig
+    prefixes: tuple[str, ...]
+    """What may stand before the backbone's tensor names in the weight files."""
+
+
+def resolve(name: str, *, revision: str | None = None, offline: bool = False, **overrides: Any) -> Resolved:
+    """Find the model of this name; `overrides` win over what its config.json says."""
+    repo = open_repo(name, revision, offline)
+    said = repo.json("config.json")
+    if said is None:
+        raise ModelNotFound(f"'{name}' has no config.json, so there is no telling what it is.")
+    model_type = said.get("model_type")
+    if not isinstance(model_type, str):
+        raise UnsupportedModel(f"The config.json of '{name}' has no model_type, so there is no telling what it is.")
+    family = registry.find(model_type)
+    config = family.config_class().from_dict(said, **overrides)
+    return Resolved(name, repo, family, config, family.prefixes)
+
+
+def load_config(
+    name: str, cls: type[Config], *, revision: str | None = None, offline: bool = False, **overrides: Any
+) -> Config:
+    """The configuration of a model, which must be of the family that `cls` stands for."""
+    config = resolve(name, revision=revision, offline=offline, **overrides).config
+    if not isinstance(config, cls):
+        raise UsageError(f"'{name}' is a {config.model_type} model; use AutoConfig, or {type(config).__name__}.")
+    return config
