@@ -24,6 +24,10 @@ class Resolved:
     prefixes: tuple[str, ...]
     """What may stand before the backbone's tensor names in the weight files."""
 
+    def image_size(self) -> tuple[int, int]:
+        """The size that the model's own preprocessing brings images to; where that varies, the config's."""
+        return self.config.default_size()
+
 
 def resolve(name: str, *, revision: str | None = None, offline: bool = False, **overrides: Any) -> Resolved:
     """Find the model of this name; `overrides` win over what its config.json says."""

@@ -1,0 +1,87 @@
+"""The command line. Commands parse, call the library, and render; here they are registered, and errors become words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..errors import BackboneError
+from . import extract, inspect, models, stages
+from .console import console
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="backbone",
+    help="Feature maps of vision backbones, and nothing else.",
+    # Plain text starts in half the time that panels take, and reads the same in a log.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(extract.extract)
+app.command()(stages.stages)
+app.command()(models.models)
+app.command()(inspect.inspect)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.data(f"backbone {version('backbone-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Feature maps of vision backbones, and nothing else."""
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; whatever goes wrong is told in a sentence."""
+    console.quiet = console.verbose = False
+    console.listen()
+    try:
+        return app(args, standalone_mode=False) or 0
+    except typer.TyperException as error:  # the command line itself was wrong
+        error.show() if hasattr(error, "show") else console.error(error.format_message())
+        return error.exit_code
+    except BackboneError as error:
+        console.error(str(error))
+        show_traceback()
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        console.say("Interrupted; what was finished is kept.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except Exception as error:
+        console.error(
+            f"Something unforeseen went wrong ({type(error).__name__}: {error}). This is a bug in backbone;"
+            " --verbose shows where."
+        )
+        show_traceback()
+        return 1
+
+
+def show_traceback() -> None:
+    if console.verbose:
+        import traceback
+
+        traceback.print_exc()
+
+
+def main() -> None:
+    sys.exit(run())

@@ -1,0 +1,5 @@
+"""`backbone extract`."""
+
+
+def extract() -> None:
+    pass

@@ -1,0 +1,5 @@
+"""`backbone inspect`."""
+
+
+def inspect() -> None:
+    pass
