@@ -117,8 +117,8 @@ class WindowAttention(nn.Module):
         return x[:, :H, :W]
 
     def bias(self, batch: int, padded: tuple[int, int], x: Tensor) -> Tensor:
-        """What is added to the attention scores: heads N N, or, for shifted windows, B·n heads N N."""
-        bias = self.table[offsets(self.window, x.device)].permute(2, 0, 1)
+        """What is added to the attention scores: 1 heads N N, or, for shifted windows, B·n heads N N."""
+        bias = self.table[offsets(self.window, x.device)].permute(2, 0, 1)[None]
         if not self.shift:
             return bias
         return (bias + shift_mask(padded, self.window, self.shift, x.device, x.dtype)).repeat(batch, 1, 1, 1)
