@@ -31,7 +31,8 @@ class Family:
     package: str = "backbone_cli"
 
     def config_class(self) -> type[BackboneConfig]:
-        return getattr(import_module(f"{self.package}.configs.{self.model_type}"), f"{self.stem}Config")
+        module = import_module(f"{self.package}.configs.{self.model_type.replace('-', '_')}")
+        return getattr(module, f"{self.stem}Config")
 
     def model_class(self) -> type[Backbone]:
         module = import_module(f"{self.package}.models.{self.module or self.model_type}")
@@ -39,6 +40,66 @@ class Family:
 
 
 FAMILIES = (
+    Family(
+        "convnext",
+        "ConvNext",
+        prefixes=("", "convnext."),
+        ids=(
+            "facebook/convnext-tiny-224",
+            "facebook/convnext-small-224",
+            "facebook/convnext-base-224",
+            "facebook/convnext-base-224-22k",
+            "facebook/convnext-base-224-22k-1k",
+            "facebook/convnext-base-384",
+            "facebook/convnext-base-384-22k-1k",
+            "facebook/convnext-large-224",
+            "facebook/convnext-large-224-22k",
+            "facebook/convnext-large-224-22k-1k",
+            "facebook/convnext-large-384",
+            "facebook/convnext-large-384-22k-1k",
+            "facebook/convnext-xlarge-224-22k",
+            "facebook/convnext-xlarge-224-22k-1k",
+            "facebook/convnext-xlarge-384-22k-1k",
+        ),
+        processor="ConvNextImageProcessor",
+    ),
+    Family(
+        "convnextv2",
+        "ConvNextV2",
+        prefixes=("", "convnextv2."),
+        ids=(
+            "facebook/convnextv2-atto-1k-224",
+            "facebook/convnextv2-femto-1k-224",
+            "facebook/convnextv2-pico-1k-224",
+            "facebook/convnextv2-nano-1k-224",
+            "facebook/convnextv2-nano-22k-224",
+            "facebook/convnextv2-nano-22k-384",
+            "facebook/convnextv2-tiny-1k-224",
+            "facebook/convnextv2-tiny-22k-224",
+            "facebook/convnextv2-tiny-22k-384",
+            "facebook/convnextv2-base-1k-224",
+            "facebook/convnextv2-base-22k-224",
+            "facebook/convnextv2-base-22k-384",
+            "facebook/convnextv2-large-1k-224",
+            "facebook/convnextv2-large-22k-224",
+            "facebook/convnextv2-large-22k-384",
+            "facebook/convnextv2-huge-1k-224",
+            "facebook/convnextv2-huge-22k-384",
+            "facebook/convnextv2-huge-22k-512",
+        ),
+        processor="ConvNextImageProcessor",
+        module="convnext",
+    ),
+    Family(
+        "dinov3_convnext",
+        "DINOv3ConvNext",
+        prefixes=("", "model."),
+        ids=tuple(
+            f"facebook/dinov3-convnext-{size}-pretrain-lvd1689m" for size in ("tiny", "small", "base", "large")
+        ),
+        processor="DINOv3ViTImageProcessor",
+        module="convnext",
+    ),
     Family(
         "resnet",
         "ResNet",
@@ -62,6 +123,25 @@ FAMILIES = (
             "microsoft/swin-large-patch4-window7-224-in22k",
             "microsoft/swin-large-patch4-window12-384",
             "microsoft/swin-large-patch4-window12-384-in22k",
+        ),
+    ),
+    Family(
+        "swinv2",
+        "Swinv2",
+        prefixes=("", "swinv2."),
+        ids=(
+            "microsoft/swinv2-tiny-patch4-window8-256",
+            "microsoft/swinv2-tiny-patch4-window16-256",
+            "microsoft/swinv2-small-patch4-window8-256",
+            "microsoft/swinv2-small-patch4-window16-256",
+            "microsoft/swinv2-base-patch4-window8-256",
+            "microsoft/swinv2-base-patch4-window16-256",
+            "microsoft/swinv2-base-patch4-window12-192-22k",
+            "microsoft/swinv2-base-patch4-window12to16-192to256-22kto1k-ft",
+            "microsoft/swinv2-base-patch4-window12to24-192to384-22kto1k-ft",
+            "microsoft/swinv2-large-patch4-window12-192-22k",
+            "microsoft/swinv2-large-patch4-window12to16-192to256-22kto1k-ft",
+            "microsoft/swinv2-large-patch4-window12to24-192to384-22kto1k-ft",
         ),
     ),
 )

@@ -8,7 +8,7 @@ Shapes: B images, H x W patches, C channels, n windows an image of N = w·w patc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
 import torch
@@ -16,15 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs.base import pair
+from ..configs.maskformer_swin import MaskFormerSwinConfig
 from ..configs.swin import SwinConfig
+from ..configs.swinv2 import Swinv2Config
 from .base import Backbone, Names
 from .layers import Mlp, channels_first, channels_last, pad_to_multiple
 
 
 class SwinBackbone(Backbone):
-    config: SwinConfig
+    config: SwinConfig | MaskFormerSwinConfig
 
-    def __init__(self, config: SwinConfig) -> None:
+    def __init__(self, config: SwinConfig | MaskFormerSwinConfig) -> None:
         super().__init__(config)
         widths = config.widths[: self.last]
         self.embed = Embed(config)
@@ -50,10 +52,28 @@ class SwinBackbone(Backbone):
         return STAGE_NORMS
 
 
+class MaskFormerSwinBackbone(SwinBackbone):
+    """Swin with norms that are counted, not named, and none for the stem."""
+
+    config: MaskFormerSwinConfig
+
+    def __init__(self, config: MaskFormerSwinConfig) -> None:
+        super().__init__(config)
+        if "stem" in self.norms:
+            del self.norms["stem"]
+
+    def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
+        return super().feature_map(index, state, size) if index else state
+
+    def names(self) -> Names:
+        counted = {f"norms.{name}": f"hidden_states_norms.{i}" for i, name in enumerate(self.stage_names[1:])}
+        return {ours: theirs for ours, theirs in NAMES.items() if ours != "norms.*"} | counted
+
+
 class Embed(nn.Module):
     """Patches of pixels to tokens; the last row and column are padded to whole patches."""
 
-    def __init__(self, config: SwinConfig) -> None:
+    def __init__(self, config: SwinConfig | MaskFormerSwinConfig | Swinv2Config) -> None:
         super().__init__()
         self.patch = pair(config.patch_size)
         self.grid = tuple(n // p for n, p in zip(pair(config.image_size), self.patch, strict=True))
@@ -73,14 +93,14 @@ class Embed(nn.Module):
         return x
 
 
-def layer(config: SwinConfig, i: int) -> nn.Sequential:
+def layer(config: SwinConfig | MaskFormerSwinConfig, i: int) -> nn.Sequential:
     """The blocks of one stage: the windows of every second one are shifted."""
     dim, heads, shift = config.widths[i], config.num_heads[i], config.window_size // 2
     return nn.Sequential(*(Block(config, dim, heads, shift * (j % 2)) for j in range(config.depths[i])))
 
 
 class Block(nn.Module):
-    def __init__(self, config: SwinConfig, dim: int, heads: int, shift: int) -> None:
+    def __init__(self, config: SwinConfig | MaskFormerSwinConfig, dim: int, heads: int, shift: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, config.layer_norm_eps)
         self.attn = WindowAttention(dim, heads, config.window_size, shift, config.qkv_bias)
@@ -103,25 +123,13 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
-        H, W = x.shape[1:3]
-        x = pad_to_multiple(x, self.window, self.window)
-        padded = (x.shape[1], x.shape[2])
-        if self.shift:
-            x = x.roll((-self.shift, -self.shift), (1, 2))
-        windows = to_windows(x, self.window)  # B·n N C
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
-        windows = F.scaled_dot_product_attention(q, k, v, self.bias(x.shape[0], padded, x))
-        x = from_windows(self.proj(windows.transpose(1, 2).flatten(2)), self.window, padded)
-        if self.shift:
-            x = x.roll((self.shift, self.shift), (1, 2))
-        return x[:, :H, :W]
+        return in_windows(self.attend, x, self.window, self.shift)
 
-    def bias(self, batch: int, padded: tuple[int, int], x: Tensor) -> Tensor:
-        """What is added to the attention scores: 1 heads N N, or, for shifted windows, B·n heads N N."""
-        bias = self.table[offsets(self.window, x.device)].permute(2, 0, 1)[None]
-        if not self.shift:
-            return bias
-        return (bias + shift_mask(padded, self.window, self.shift, x.device, x.dtype)).repeat(batch, 1, 1, 1)
+    def attend(self, windows: Tensor, mask: Tensor | None) -> Tensor:  # B·n N C
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
+        bias = self.table[offsets(self.window, windows.device)].permute(2, 0, 1)[None]  # 1 heads N N
+        x = F.scaled_dot_product_attention(q, k, v, bias if mask is None else with_mask(bias, mask, len(windows)))
+        return self.proj(x.transpose(1, 2).flatten(2))
 
 
 class Merge(nn.Module):
@@ -133,9 +141,36 @@ class Merge(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
-        x = pad_to_multiple(x, 2, 2)
-        x = torch.cat([x[:, row::2, col::2] for col in (0, 1) for row in (0, 1)], -1)
-        return self.reduction(self.norm(x))
+        return self.reduction(self.norm(merged(x)))
+
+
+def in_windows(attend: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, w: int, shift: int) -> Tensor:
+    """Let the patches of each window, moved by `shift`, attend to one another: B H W C.
+
+    `attend` takes windows (B·n N C) and, where they are shifted, the mask that keeps the image's edges apart.
+    """
+    H, W = x.shape[1:3]
+    x = pad_to_multiple(x, w, w)
+    padded = (x.shape[1], x.shape[2])
+    mask = None
+    if shift:
+        x = x.roll((-shift, -shift), (1, 2))
+        mask = shift_mask(padded, w, shift, x.device, x.dtype)
+    x = from_windows(attend(to_windows(x, w), mask), w, padded)
+    if shift:
+        x = x.roll((shift, shift), (1, 2))
+    return x[:, :H, :W]
+
+
+def with_mask(bias: Tensor, mask: Tensor, windows: int) -> Tensor:
+    """A bias (1 heads N N) and the mask of one image's windows (n 1 N N), for the windows of a batch: B·n heads N N."""
+    return (bias + mask).repeat(windows // len(mask), 1, 1, 1)
+
+
+def merged(x: Tensor) -> Tensor:
+    """Two by two patches side by side in one, padded to whole ones: B H/2 W/2 4C."""
+    x = pad_to_multiple(x, 2, 2)
+    return torch.cat([x[:, row::2, col::2] for col in (0, 1) for row in (0, 1)], -1)
 
 
 def to_windows(x: Tensor, w: int) -> Tensor:

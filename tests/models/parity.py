@@ -68,11 +68,12 @@ class Case:
 
 
 def drawn(model: nn.Module) -> nn.Module:
-    """Draw all parameters and running statistics anew."""
+    """Draw all parameters and running statistics anew, but not the tables that follow from sizes."""
     generator = torch.Generator().manual_seed(1)
+    saved = model.state_dict().keys()
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if tensor.is_floating_point():
+            if name in saved and tensor.is_floating_point():
                 tensor.copy_(draw_like(name, tensor, generator))
     return model
 
