@@ -100,6 +100,8 @@ FAMILIES = (
         processor="DINOv3ViTImageProcessor",
         module="convnext",
     ),
+    # Its ids are those of MaskFormer, whose checkpoints hold it.
+    Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
     Family(
         "resnet",
         "ResNet",

@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from ..errors import UnsupportedModel
+from ..errors import StageError, UnsupportedModel, UsageError, near_miss
 from ..stages import Stage
 
 Config = TypeVar("Config", bound="BackboneConfig")
@@ -19,10 +19,11 @@ Size = int | Sequence[int]
 class BackboneConfigMixin:
     """The choice of stages: `out_features` (names) and `out_indices`, each always agreeing with the other.
 
-    A class that mixes this in sets `stage_names`, then calls `set_output_features_output_indices`.
+    A class that mixes this in sets `stage_names`, then calls `set_output_features_output_indices`. A choice that
+    makes no sense raises ValueError and leaves the former one in place.
     """
 
-    stage_names: list[str]
+    stage_names: list[str] = None  # type: ignore[assignment]
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
@@ -30,40 +31,15 @@ class BackboneConfigMixin:
         self, out_features: list[str] | None, out_indices: Sequence[int] | None
     ) -> None:
         """Choose stages by name, by index, or by both where they agree; by neither, the last stage."""
-        self._out_features = out_features
-        self._out_indices = list(out_indices) if isinstance(out_indices, tuple) else out_indices  # type: ignore[assignment]
-        self.verify_out_features_out_indices()
-        names = self.stage_names
-        if self._out_features is None and self._out_indices is None:
-            self._out_indices = [len(names) - 1]
-        if self._out_indices is None:
-            self._out_indices = [names.index(name) for name in self._out_features or ()]
-        if self._out_features is None:
-            self._out_features = [names[index] for index in self._out_indices]
-        self.verify_out_features_out_indices()
+        indices = list(out_indices) if isinstance(out_indices, tuple) else out_indices
+        names = check_choice(self.stage_names, out_features, indices)
+        if indices is None:
+            indices = [len(names) - 1] if out_features is None else [names.index(name) for name in out_features]
+        self._out_features, self._out_indices = [names[index] for index in indices], list(indices)
 
     def verify_out_features_out_indices(self) -> None:
         """Raise ValueError where the stages chosen don't exist, repeat, stand out of order, or disagree."""
-        if getattr(self, "stage_names", None) is None:
-            raise ValueError("stage_names must be set before stages can be chosen.")
-        names, features, indices = self.stage_names, self._out_features, self._out_indices
-        if features is not None:
-            if not isinstance(features, list):
-                raise ValueError(f"out_features must be a list, got {type(features).__name__}.")
-            if unknown := [name for name in features if name not in names]:
-                raise ValueError(f"out_features has {unknown}, which are not among the stages {names}.")
-            check_order("out_features", features, [names.index(name) for name in features])
-        if indices is not None:
-            if not isinstance(indices, list):
-                raise ValueError(f"out_indices must be a list, got {type(indices).__name__}.")
-            if unknown := [i for i in indices if not -len(names) <= i < len(names)]:
-                raise ValueError(f"out_indices has {unknown}, but the stages {names} are 0 to {len(names) - 1}.")
-            check_order("out_indices", indices, [i % len(names) for i in indices])
-        if features is not None and indices is not None:
-            if len(features) != len(indices):
-                raise ValueError("out_features and out_indices must have the same length when both are given.")
-            if features != [names[i] for i in indices]:
-                raise ValueError(f"out_features {features} and out_indices {indices} must mean the same stages.")
+        check_choice(self.stage_names, self._out_features, self._out_indices)
 
     @property
     def out_features(self) -> list[str]:
@@ -92,12 +68,36 @@ class BackboneConfigMixin:
         return said | {"out_features": self._out_features, "out_indices": self._out_indices}
 
 
+def check_choice(names: list[str] | None, features: Any, indices: Any) -> list[str]:
+    """The stage names, where stages can be chosen from them like this; else StageError, a ValueError."""
+    if names is None:
+        raise StageError("stage_names must be set before stages can be chosen.")
+    if features is not None:
+        if not isinstance(features, list):
+            raise StageError(f"out_features must be a list, got {type(features).__name__}.")
+        if unknown := [name for name in features if name not in names]:
+            raise StageError(f"out_features has {unknown}, which are not among the stages {names}.")
+        check_order("out_features", features, [names.index(name) for name in features])
+    if indices is not None:
+        if not isinstance(indices, list):
+            raise StageError(f"out_indices must be a list, got {type(indices).__name__}.")
+        if unknown := [i for i in indices if not -len(names) <= i < len(names)]:
+            raise StageError(f"out_indices has {unknown}, but the stages {names} are 0 to {len(names) - 1}.")
+        check_order("out_indices", indices, [i % len(names) for i in indices])
+    if features is not None and indices is not None:
+        if len(features) != len(indices):
+            raise StageError("out_features and out_indices must have the same length when both are given.")
+        if features != [names[i] for i in indices]:
+            raise StageError(f"out_features {features} and out_indices {indices} must mean the same stages.")
+    return names
+
+
 def check_order(what: str, given: Sequence[Any], positions: Sequence[int]) -> None:
     if len(set(positions)) != len(positions):
-        raise ValueError(f"{what} must not contain any duplicates, got {given}.")
+        raise StageError(f"{what} must not contain any duplicates, got {given}.")
     if list(positions) != sorted(positions):
         ordered = [item for _, item in sorted(zip(positions, given, strict=True))]
-        raise ValueError(f"{what} must be in the same order as the stages: {ordered}, not {given}.")
+        raise StageError(f"{what} must be in the same order as the stages: {ordered}, not {given}.")
 
 
 @dataclass(kw_only=True)
@@ -118,6 +118,7 @@ class BackboneConfig(BackboneConfigMixin):
     # What the feature maps are, for those who must know whether a norm or a downsampling came first.
     maps_are: ClassVar[str] = "each stage's output, before the next stage's downsampling"
 
+    output_hidden_states: bool = False
     out_features: InitVar[list[str] | None] = None
     out_indices: InitVar[Sequence[int] | None] = None
 
@@ -181,17 +182,18 @@ class BackboneConfig(BackboneConfigMixin):
 
     @classmethod
     def from_dict(cls: type[Config], said: Mapping[str, Any], **overrides: Any) -> Config:
-        """From what a `config.json` says; `overrides` win over it."""
+        """From what a `config.json` says, of which only what matters here is taken; `overrides` win over it."""
         known = {field.name for field in fields(cls)} | {"out_features", "out_indices"}
-        values = {cls.aliases.get(key, key): value for key, value in said.items()}
-        if {"out_features", "out_indices"} & {key for key, value in overrides.items() if value is not None}:
-            values.pop("out_features", None)
-            values.pop("out_indices", None)
-        values = {key: value for key, value in (values | overrides).items() if key in known}
+        for key in overrides:
+            if cls.aliases.get(key, key) not in known:
+                raise UsageError(f"{cls.__name__} has no '{key}'.{near_miss(key, known)}")
+        choice = {key: overrides[key] for key in ("out_features", "out_indices") if overrides.get(key) is not None}
+        said = {key: value for key, value in said.items() if not (choice and key in ("out_features", "out_indices"))}
+        values = {cls.aliases.get(key, key): value for key, value in {**said, **overrides, **choice}.items()}
         try:
-            return cls(**values)
+            return cls(**{key: value for key, value in values.items() if key in known})
         except (TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
-            if isinstance(error, UnsupportedModel) or {"out_features", "out_indices"} & set(overrides):
+            if isinstance(error, UnsupportedModel) or (choice and isinstance(error, StageError)):
                 raise
             raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
 
@@ -238,3 +240,10 @@ def same_length(**lists: Iterable[Any]) -> None:
     lengths = {name: len(list(values)) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(", ".join(f"{name} has {n} values" for name, n in lengths.items()) + ".")
+
+
+def enough(count: int, **lists: Sequence[Any]) -> None:
+    """Raise ValueError where a list has no value for each of `count` stages; more than that does no harm."""
+    for name, values in lists.items():
+        if len(values) < count:
+            raise ValueError(f"{name} has {len(values)} values for {count} stages.")

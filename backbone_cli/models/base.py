@@ -175,11 +175,15 @@ class Backbone(BackboneMixin, nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.parameters()).device
+        return next(self.parameters(), NOTHING).device
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        return next(self.parameters(), NOTHING).dtype
+
+
+# Speaks for a backbone without parameters: one whose first stage is the image itself, and no other asked for.
+NOTHING = torch.empty(0)
 
 
 __all__ = ["Backbone", "BackboneConfigMixin", "BackboneMixin", "BackboneOutput", "Names", "Source"]

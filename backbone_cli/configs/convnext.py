@@ -1,0 +1,59 @@
+"""ConvNext: a ResNet's pyramid, of layers that are built like a transformer's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import BackboneConfig, Size, doubling, enough, pair
+
+
+@dataclass(kw_only=True)
+class ConvNextShape(BackboneConfig):
+    """What ConvNext and ConvNext V2 share."""
+
+    aliases: ClassVar = {"num_hidden_layers": "num_stages"}
+    maps_are: ClassVar[str] = (
+        "each stage's output, before the next stage's downsampling, normed by the stage's own LayerNorm"
+    )
+
+    image_size: Size = 224
+    patch_size: Size = 4
+    num_channels: int = 3
+    num_stages: int | None = None
+    hidden_sizes: Sequence[int] = (96, 192, 384, 768)
+    depths: Sequence[int] = (3, 3, 9, 3)
+    hidden_act: str = "gelu"
+
+    def check(self) -> None:
+        if self.num_stages is None:
+            self.num_stages = len(self.depths)
+        if self.num_stages != len(self.depths):
+            raise ValueError(f"num_stages is {self.num_stages}, and depths has {len(self.depths)} values.")
+        enough(len(self.depths), hidden_sizes=self.hidden_sizes)
+
+    @property
+    def widths(self) -> list[int]:
+        return list(self.hidden_sizes[: len(self.depths)])
+
+    @property
+    def num_features(self) -> list[int]:
+        return [self.widths[0], *self.widths]
+
+    @property
+    def strides(self) -> list[int]:
+        patch = pair(self.patch_size)[0]
+        return [patch, *doubling(patch, len(self.depths))]
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Whole patches, then half as many at each stage after the first; what is left over is cut off."""
+        rows, cols = (size // patch for size, patch in zip((height, width), pair(self.patch_size), strict=True))
+        return [(rows // n, cols // n) for n in (1, *doubling(1, len(self.depths)))]
+
+
+@dataclass(kw_only=True)
+class ConvNextConfig(ConvNextShape):
+    model_type: ClassVar[str] = "convnext"
+
+    layer_scale_init_value: float = 1e-6

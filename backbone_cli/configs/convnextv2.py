@@ -1,0 +1,13 @@
+"""ConvNext V2: ConvNext, with a norm of the channels' responses in place of the layer scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .convnext import ConvNextShape
+
+
+@dataclass(kw_only=True)
+class ConvNextV2Config(ConvNextShape):
+    model_type: ClassVar[str] = "convnextv2"

@@ -1,0 +1,187 @@
+"""ConvNext (Liu et al. 2022, arXiv 2201.03545), V2 (Woo et al. 2023, arXiv 2301.00808), and DINOv3's (2508.10104).
+
+A convolution of 7x7 mixes neighbours within a channel, an MLP mixes channels within a place. Between stages, two by
+two places become one. V2 makes the MLP's channels compete; DINOv3's differs in where its norms and names are.
+
+Shapes: B images, H x W places, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ..configs.base import Size
+from ..configs.convnext import ConvNextConfig, ConvNextShape
+from ..configs.convnextv2 import ConvNextV2Config
+from ..configs.dinov3_convnext import DINOv3ConvNextConfig
+from .base import Backbone, Names
+from .layers import Mlp, channels_first, channels_last
+
+EPS = 1e-6  # of every norm of ConvNext and V2, whatever `layer_norm_eps` says: that is the classifier's
+
+
+class ConvNextBackbone(Backbone):
+    config: ConvNextShape
+    has_attentions = False
+
+    def __init__(self, config: ConvNextShape) -> None:
+        super().__init__(config)
+        widths = config.widths[: self.last]
+        self.embed = Embed(config.num_channels, config.widths[0], config.patch_size, EPS)
+        self.downs = nn.ModuleList([nn.Identity(), *downsamples(widths, EPS)])
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(self.block(dim) for _ in range(depth)))
+            for dim, depth in zip(widths, config.depths, strict=False)
+        )
+        self.norms = nn.ModuleDict(
+            {name: nn.LayerNorm(self.out_feature_channels[name], EPS) for name in self.out_features}
+        )
+
+    def block(self, dim: int) -> Block:
+        assert isinstance(self.config, ConvNextConfig)
+        return Block(dim, self.config.hidden_act, EPS, scaled=self.config.layer_scale_init_value > 0)
+
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:
+        x = self.embed(channels_last(pixels))  # B H W C
+        yield channels_first(x)
+        for down, blocks in zip(self.downs, self.layers, strict=False):
+            x = blocks(down(x))
+            yield channels_first(x)
+
+    def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
+        return channels_first(self.norms[self.stage_names[index]](channels_last(state)))
+
+    def names(self) -> Names:
+        return NAMES
+
+    def may_lack(self) -> Mapping[str, float]:
+        return STAGE_NORMS
+
+
+class ConvNextV2Backbone(ConvNextBackbone):
+    config: ConvNextV2Config
+
+    def block(self, dim: int) -> Block:
+        block = Block(dim, self.config.hidden_act, EPS, scaled=False)
+        block.mlp.act = nn.Sequential(block.mlp.act, ResponseNorm(4 * dim))
+        return block
+
+
+class DINOv3ConvNextBackbone(Backbone):
+    config: DINOv3ConvNextConfig
+    has_attentions = False
+
+    def __init__(self, config: DINOv3ConvNextConfig) -> None:
+        super().__init__(config)
+        widths, eps = config.hidden_sizes[: self.last], config.layer_norm_eps
+        self.downs = nn.ModuleList(Embed(config.num_channels, dim, 4, eps) for dim in widths[:1])
+        self.downs.extend(downsamples(widths, eps))
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(Block(dim, config.hidden_act, eps, scaled=True) for _ in range(depth)))
+            for dim, depth in zip(widths, config.depths, strict=False)
+        )
+
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:
+        yield pixels
+        x = channels_last(pixels)  # B H W C
+        for down, blocks in zip(self.downs, self.layers, strict=True):
+            x = blocks(down(x))
+            yield channels_first(x)
+
+    def names(self) -> Names:
+        return DINOV3_NAMES
+
+
+class Embed(nn.Module):
+    """Patches of pixels, normed; what doesn't fill a patch is cut off."""
+
+    def __init__(self, channels: int, dim: int, patch: Size, eps: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, dim, patch, patch)  # type: ignore[arg-type]
+        self.norm = nn.LayerNorm(dim, eps)
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        return self.norm(channels_last(self.conv(channels_first(x))))
+
+
+class Downsample(nn.Module):
+    """Two by two places become one, of another width."""
+
+    def __init__(self, dim: int, out: int, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps)
+        self.conv = nn.Conv2d(dim, out, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        return channels_last(self.conv(channels_first(self.norm(x))))
+
+
+def downsamples(widths: Sequence[int], eps: float) -> Iterator[Downsample]:
+    """What stands between the stages of these widths."""
+    return (Downsample(dim, out, eps) for dim, out in pairwise(widths))
+
+
+class Block(nn.Module):
+    """x + a share of what neighbours and channels say: the share is learned a channel, where `scaled`."""
+
+    def __init__(self, dim: int, act: str, eps: float, scaled: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps)
+        self.mlp = Mlp(dim, 4 * dim, act)
+        self.scale = nn.Parameter(torch.empty(dim)) if scaled else None
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        y = self.mlp(self.norm(channels_last(self.conv(channels_first(x)))))
+        return x + (y if self.scale is None else self.scale * y)
+
+
+class ResponseNorm(nn.Module):
+    """Each channel times its share of the whole image's response, added to itself."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, 1, 1, dim))
+        self.bias = nn.Parameter(torch.empty(1, 1, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:  # B H W C
+        response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        share = response / (response.mean(-1, keepdim=True) + 1e-6)
+        return x + self.weight * (x * share) + self.bias
+
+
+LAYER = "encoder.stages.*.layers.*"
+DINOV3_LAYER = "stages.*.layers.*"
+
+NAMES: Names = {
+    "embed.conv": "embeddings.patch_embeddings",
+    "embed.norm": "embeddings.layernorm",
+    "downs.*.norm": "encoder.stages.*.downsampling_layer.0",
+    "downs.*.conv": "encoder.stages.*.downsampling_layer.1",
+    "layers.*.*.conv": f"{LAYER}.dwconv",
+    "layers.*.*.norm": f"{LAYER}.layernorm",
+    "layers.*.*.mlp.fc1": f"{LAYER}.pwconv1",
+    "layers.*.*.mlp.act.1": f"{LAYER}.grn",
+    "layers.*.*.mlp.fc2": f"{LAYER}.pwconv2",
+    "layers.*.*.scale": [f"{LAYER}.layer_scale_parameter", f"{LAYER}.gamma"],
+    "norms.*": "hidden_states_norms.*",
+}
+
+DINOV3_NAMES: Names = {
+    "downs.0.conv": "stages.0.downsample_layers.0",
+    "downs.0.norm": "stages.0.downsample_layers.1",
+    "downs.*.norm": "stages.*.downsample_layers.0",
+    "downs.*.conv": "stages.*.downsample_layers.1",
+    "layers.*.*.conv": f"{DINOV3_LAYER}.depthwise_conv",
+    "layers.*.*.norm": f"{DINOV3_LAYER}.layer_norm",
+    "layers.*.*.mlp.fc1": f"{DINOV3_LAYER}.pointwise_conv1",
+    "layers.*.*.mlp.fc2": f"{DINOV3_LAYER}.pointwise_conv2",
+    "layers.*.*.scale": f"{DINOV3_LAYER}.gamma",
+}
+
+# Only the backbone class has them; every other checkpoint leaves them as they start.
+STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}
