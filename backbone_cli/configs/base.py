@@ -127,6 +127,9 @@ class BackboneConfig(BackboneConfigMixin):
             if (value := getattr(self, name)) not in possible:
                 allowed = " or ".join(repr(v) for v in possible)
                 raise UnsupportedModel(f"{self.model_type} with {name}={value!r} is not supported; only {allowed} is.")
+        for field in fields(self):
+            if not fits(getattr(self, field.name), str(field.type)):
+                raise ValueError(f"{field.name}={getattr(self, field.name)!r} should be {field.type}.")
         self.check()
         self.set_output_features_output_indices(out_features, out_indices)
 
@@ -222,6 +225,25 @@ class BackboneConfig(BackboneConfigMixin):
 # A dataclass puts a field's default on its class, here on top of the mixin's properties: put them back.
 BackboneConfig.out_features = BackboneConfigMixin.out_features  # type: ignore[assignment]
 BackboneConfig.out_indices = BackboneConfigMixin.out_indices  # type: ignore[assignment]
+
+
+def fits(value: Any, annotation: str) -> bool:
+    """Whether a value read from JSON can be what the annotation says; one that is not plain is let pass."""
+    if annotation.endswith(" | None"):
+        return value is None or fits(value, annotation.removesuffix(" | None"))
+    match annotation:
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "bool" | "str":
+            return type(value).__name__ == annotation
+        case "Size":
+            return fits(value, "int") or (fits(value, "Sequence[int]") and len(value) == 2)
+        case "Sequence[int]" | "Sequence[float]" | "Sequence[str]" | "Sequence[bool]":
+            inner = annotation[len("Sequence[") : -1]
+            return isinstance(value, list | tuple) and all(fits(item, inner) for item in value)
+    return True
 
 
 def pair(size: Size) -> tuple[int, int]:
