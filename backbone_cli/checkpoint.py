@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -89,6 +90,11 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with path.open("rb") as file:
+            if file.read(24).startswith(b"version https://git-lfs"):
+                raise CheckpointError(
+                    f"{path} is a Git LFS pointer and not the weights; fetch them with `git lfs pull`."
+                )
         with self.blame():
             self._file = safe_open(path, "pt") if path.suffix == ".safetensors" else load_pickle(path)
 
@@ -124,12 +130,11 @@ def load_pickle(path: Path) -> dict[str, Any]:
     """A torch checkpoint, with nothing in it run."""
     import pickle
 
-    def load(**kwargs: Any) -> Any:
-        return torch.load(path, map_location="cpu", weights_only=True, **kwargs)
-
+    mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 are not archives and can't be mapped
     try:
-        # Files from before torch 1.6 are not archives and can't be mapped.
-        tensors = load(mmap=True) if zipfile.is_zipfile(path) else load()
+        with warnings.catch_warnings():  # of pickle protocols; what can't be read says so below
+            warnings.simplefilter("ignore")
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower():
             raise CheckpointError(f"{path} is damaged and can't be read ({first_line(error)}).") from error

@@ -38,13 +38,16 @@ def models(
         console.data(table(header, rows))
 
 
-def known_rows(pattern: str | None, family: str | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+
+def known_rows(pattern: str | None, family: str | None) -> Listing:
     from ..registry import families
 
     known = {row.model_type: row.ids for row in families()}
     if family is not None and family not in known:
         raise UsageError(f"There is no family '{family}'.{near_miss(family, known)}")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (model_type, name)
         for model_type, ids in known.items()
         if family in (None, model_type)
@@ -59,5 +62,5 @@ def matches(name: str, pattern: str) -> bool:
     return fnmatch(name, pattern) if set(pattern) & set("*?[") else pattern in name
 
 
-def timm_rows(pattern: str | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def timm_rows(pattern: str | None) -> Listing:
     raise UsageError("timm's names can't be listed yet.")

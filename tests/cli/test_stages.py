@@ -1,0 +1,82 @@
+"""`backbone stages`."""
+
+import json
+
+import pytest
+
+from backbone_cli.cli import run
+from backbone_cli.configs.resnet import ResNetConfig
+from backbone_cli.configs.swin import SwinConfig
+
+
+@pytest.fixture
+def swin(tmp_path):
+    SwinConfig().save_pretrained(tmp_path / "swin")
+    return str(tmp_path / "swin")
+
+
+def test_the_table(swin, capsys):
+    assert run(["stages", swin]) == 0
+    assert capsys.readouterr().out == (
+        f"{swin}  (swin, 224x224 pixels)\n"
+        "index  name    channels  stride  shape\n"
+        "    0  stem          96       4  96 x 56 x 56\n"
+        "    1  stage1        96       4  96 x 56 x 56\n"
+        "    2  stage2       192       8  192 x 28 x 28\n"
+        "    3  stage3       384      16  384 x 14 x 14\n"
+        "    4  stage4       768      32  768 x 7 x 7\n"
+    )
+
+
+def test_json(swin, capsys):
+    assert run(["stages", swin, "--json", "--image-size", "97x131"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert list(said) == ["model", "family", "image_size", "stages"]
+    assert (said["model"], said["family"], said["image_size"]) == (swin, "swin", [97, 131])
+    assert said["stages"][2] == {"index": 2, "name": "stage2", "channels": 192, "stride": 8, "shape": [192, 13, 17]}
+
+
+def test_a_relative_folder_and_no_network(tmp_path, monkeypatch, capsys):
+    ResNetConfig().save_pretrained(tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    assert run(["stages", "./net"]) == 0
+    assert run(["stages", "net"]) == 0
+    assert "stage4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["stages"], 2, "Missing argument"),
+        (["stages", "MODEL", "--image-size", "big"], 2, "not an image size"),
+        (["stages", "MODEL", "--nope"], 2, "No such option: --nope"),
+        (["stages", "/no/such/folder"], 3, "There is no folder"),
+        (["stages", "some/model", "--offline"], 3, "not in the cache"),
+        (["stages", "EMPTY"], 3, "no config.json"),
+        (["stagse"], 2, "No such command"),
+    ],
+)
+def test_errors_are_sentences(args, code, said, swin, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    places = {"MODEL": swin, "EMPTY": str(tmp_path / "empty")}
+    assert run([places.get(arg, arg) for arg in args]) == code
+    out, err = capsys.readouterr()
+    assert said in err and "Traceback" not in err and not out
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("not json", "can't be read as JSON"),
+        ("[]", "should hold a JSON object"),
+        ("{}", "no model_type"),
+        ('{"model_type": "swim"}', "Did you mean 'swin'"),
+        ('{"model_type": "swin", "depths": [2], "num_heads": [1, 2]}', "depths has 1 values"),
+        ('{"model_type": "swin", "depths": "many"}', "depths='many' should be"),
+        ('{"model_type": "resnet", "layer_type": "odd"}', "layer_type='odd' is not supported"),
+    ],
+)
+def test_configs_that_make_no_sense(config, said, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(config)
+    assert run(["stages", str(tmp_path)]) == 3
+    assert said in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""Starting fast is a feature: what asks for no tensor imports no torch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from backbone_cli.configs.swin import SwinConfig
+
+HEAVY = ("torch", "timm", "torchvision", "transformers", "matplotlib", "huggingface_hub", "numpy", "PIL")
+
+
+def modules_after(*args: str) -> set[str]:
+    """The top-level modules that a command line leaves imported."""
+    script = (
+        "import json, sys\n"
+        "from backbone_cli.cli import run\n"
+        "code = run(sys.argv[1:])\n"
+        "print(json.dumps([code, *sys.modules]), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=True)
+    code, *names = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["extract", "--help"], ["models"], ["stages", "MODEL"]], ids=" ".join
+)
+def test_nothing_heavy_is_imported(args, tmp_path):
+    SwinConfig().save_pretrained(tmp_path)
+    args = [str(tmp_path) if arg == "MODEL" else arg for arg in args]
+    assert not modules_after(*args) & set(HEAVY)
+
+
+def test_importing_the_package_is_light():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, backbone_cli; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & set(HEAVY)

@@ -1,0 +1,47 @@
+"""Making a model fast changes nothing but rounding."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from backbone_cli import inference
+from backbone_cli.auto import AutoBackbone
+from backbone_cli.configs.resnet import ResNetConfig
+from backbone_cli.configs.swin import SwinConfig
+from tests.models.parity import distance, drawn, maps_of, pixels
+
+CONFIGS = {
+    "swin": SwinConfig(embed_dim=16, depths=(2, 2), num_heads=(1, 2), window_size=4, out_indices=[0, 1, 2]),
+    "swin, another activation": SwinConfig(embed_dim=16, depths=(2,), num_heads=(1,), hidden_act="gelu_new"),
+    "bottleneck": ResNetConfig(embedding_size=8, hidden_sizes=(16, 32), depths=(1, 2), out_indices=[0, 1, 2]),
+    "basic": ResNetConfig(embedding_size=8, hidden_sizes=(16,), depths=(2,), layer_type="basic", hidden_act="silu"),
+}
+packs = pytest.mark.skipif(not inference.can_pack(torch.float32), reason="this processor has no packed operators")
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_maps_stay_the_same(config):
+    plain = drawn(AutoBackbone.from_config(config))
+    fast = inference.optimize(copy.deepcopy(plain))
+    for size in ((64, 64), (37, 90)):
+        x = pixels(size)
+        before, after = maps_of(plain, x), maps_of(fast, x)
+        assert max(distance(after[name], before[name]) for name in before) < 2e-5
+
+
+@packs
+def test_every_product_is_packed_and_every_norm_folded():
+    fast = inference.optimize(drawn(AutoBackbone.from_config(CONFIGS["bottleneck"])))
+    kinds = {type(module) for module in fast.modules()}
+    assert inference.PackedConv in kinds
+    assert not kinds & {nn.Conv2d, nn.BatchNorm2d}
+    fast = inference.optimize(drawn(AutoBackbone.from_config(CONFIGS["swin"])))
+    assert nn.Linear not in {type(module) for module in fast.modules()}
+
+
+def test_where_packing_is_not_possible_the_model_is_left_alone(monkeypatch):
+    monkeypatch.setattr(inference, "can_pack", lambda dtype: False)
+    model = inference.optimize(AutoBackbone.from_config(CONFIGS["bottleneck"]))
+    assert nn.BatchNorm2d in {type(module) for module in model.modules()}

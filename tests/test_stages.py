@@ -1,0 +1,52 @@
+"""Choosing stages as people write them in a shell."""
+
+import pytest
+
+from backbone_cli.errors import StageError
+from backbone_cli.stages import choose
+
+NAMES = ["stem", "stage1", "stage2", "stage3", "stage4"]
+
+
+@pytest.mark.parametrize(
+    ("indices", "features", "chosen"),
+    [
+        ([], [], [4]),
+        (["0,1,2"], [], [0, 1, 2]),
+        (["0", "2"], [], [0, 2]),
+        (["3,0"], [], [0, 3]),
+        (["-1"], [], [4]),
+        (["-1,-5"], [], [0, 4]),
+        (["0-3"], [], [0, 1, 2, 3]),
+        (["-3--1"], [], [2, 3, 4]),
+        (["0, 2-3"], [], [0, 2, 3]),
+        (["all"], [], [0, 1, 2, 3, 4]),
+        ([], ["stage1,stem"], [0, 1]),
+        ([], ["stem", "stage4"], [0, 4]),
+        (["0,-1"], ["stage4,stem"], [0, 4]),
+    ],
+)
+def test_what_is_chosen(indices, features, chosen):
+    assert choose(NAMES, indices, features) == chosen
+
+
+@pytest.mark.parametrize(
+    ("indices", "features", "said"),
+    [
+        (["5"], [], "no stage 5"),
+        (["-6"], [], "no stage -6"),
+        (["3-1"], [], "backwards"),
+        (["0,0"], [], "twice"),
+        (["4,-1"], [], "twice"),
+        (["0-2,1"], [], "twice"),
+        (["one"], [], "not a stage index"),
+        (["stage1"], [], "use --out-features stage1"),
+        ([","], [], "No stage is named"),
+        ([], ["stage9"], "Did you mean 'stage"),
+        ([], ["stem,stem"], "twice"),
+        (["0"], ["stage1"], "different stages"),
+    ],
+)
+def test_what_is_refused(indices, features, said):
+    with pytest.raises(StageError, match=said):
+        choose(NAMES, indices, features)
