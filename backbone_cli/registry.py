@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import UnsupportedModel, near_miss
+from .errors import UnsupportedModel, UsageError, near_miss
 
 if TYPE_CHECKING:
     from .configs.base import BackboneConfig
@@ -28,15 +29,25 @@ class Family:
     """The image processor that its repositories name, for those that have no preprocessor_config.json."""
     module: str = ""
     """Where its model is written; near-twins share a file. By default the file named as the family's type."""
-    package: str = "backbone_cli"
+    config: type[BackboneConfig] | str = ""
+    model: type[Backbone] | str = ""
+    """The two classes, or where they are (`package.module:Class`), for families that are not built in."""
 
     def config_class(self) -> type[BackboneConfig]:
-        module = import_module(f"{self.package}.configs.{self.model_type.replace('-', '_')}")
-        return getattr(module, f"{self.stem}Config")
+        name = self.model_type.replace("-", "_")
+        return imported(self.config or f"backbone_cli.configs.{name}:{self.stem}Config")
 
     def model_class(self) -> type[Backbone]:
-        module = import_module(f"{self.package}.models.{self.module or self.model_type}")
-        return getattr(module, f"{self.stem}Backbone")
+        name = (self.module or self.model_type).replace("-", "_")
+        return imported(self.model or f"backbone_cli.models.{name}:{self.stem}Backbone")
+
+
+def imported(place: Any) -> Any:
+    """The class of `package.module:Class`; a class is itself."""
+    if not isinstance(place, str):
+        return place
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 FAMILIES = (
@@ -149,16 +160,75 @@ FAMILIES = (
 )
 
 
+# Families from outside, by their type.
+REGISTERED: dict[str, Family] = {}
+
+
+def register(
+    model_type: str,
+    config: type[BackboneConfig] | str,
+    model: type[Backbone] | str,
+    *,
+    prefixes: tuple[str, ...] = ("",),
+    ids: tuple[str, ...] = (),
+    processor: str = "ViTImageProcessor",
+) -> Family:
+    """Add a family of your own: from then on its checkpoints load, here and on the command line, like any other.
+
+    `model_type` is what its config.json files say. `config` and `model` are its classes (of `BackboneConfig` and
+    `Backbone`), or texts that say where they are (`my_package.module:MyConfig`), which are then imported when needed.
+    `prefixes` may stand before a tensor's name in its weight files, `ids` are hub ids that it is known by, and
+    `processor` is the image processor of repositories that name none.
+
+    So that the command line knows the family, let the package that holds it name the module that calls `register`
+    as an entry point of the group `backbone_cli.families`.
+    """
+    if any(family.model_type == model_type for family in FAMILIES):
+        raise UsageError(f"The family '{model_type}' is built in; give yours another model_type.")
+    name = config.rpartition(":")[2] if isinstance(config, str) else config.__name__
+    family = Family(
+        model_type,
+        name.removesuffix("Config"),
+        prefixes,
+        ids,
+        processor,
+        config=config,
+        model=model,
+    )
+    REGISTERED[model_type] = family
+    return family
+
+
+@cache
+def load_plugins() -> None:
+    """Import the modules that installed packages name in the group `backbone_cli.families`; each calls `register`."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="backbone_cli.families"):
+        try:
+            point.load()
+        except (ImportError, AttributeError) as error:
+            raise UnsupportedModel(
+                f"The family '{point.name}' that {point.value} brings can't be loaded ({error});"
+                " mend or uninstall that package."
+            ) from error
+
+
 def families() -> Iterator[Family]:
+    """Every family: the built-in ones, then those from outside."""
+    load_plugins()
     yield from FAMILIES
+    yield from REGISTERED.values()
 
 
 def find(model_type: str) -> Family:
     """The family of this `model_type`."""
-    known = {family.model_type: family for family in families()}
-    if model_type not in known:
-        raise UnsupportedModel(
-            f"Models of type '{model_type}' are not supported.{near_miss(model_type, known)}"
-            " `backbone models` lists the families that are."
-        )
-    return known[model_type]
+    for known in (FAMILIES, families()):  # those from outside are only looked for when they are needed
+        for family in known:
+            if family.model_type == model_type:
+                return family
+    names = [family.model_type for family in families()]
+    raise UnsupportedModel(
+        f"Models of type '{model_type}' are not supported.{near_miss(model_type, names)}"
+        " `backbone models` lists the families that are."
+    )
