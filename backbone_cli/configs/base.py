@@ -223,8 +223,8 @@ class BackboneConfig(BackboneConfigMixin):
 
 
 # A dataclass puts a field's default on its class, here on top of the mixin's properties: put them back.
-BackboneConfig.out_features = BackboneConfigMixin.out_features
-BackboneConfig.out_indices = BackboneConfigMixin.out_indices
+BackboneConfig.out_features = BackboneConfigMixin.out_features  # type: ignore[method-assign]
+BackboneConfig.out_indices = BackboneConfigMixin.out_indices  # type: ignore[method-assign]
 
 
 def fits(value: Any, annotation: str) -> bool:
