@@ -52,6 +52,13 @@ def imported(place: Any) -> Any:
 
 FAMILIES = (
     Family(
+        "bit",
+        "Bit",
+        prefixes=("", "bit."),
+        ids=("google/bit-50",),
+        processor="BitImageProcessor",
+    ),
+    Family(
         "convnext",
         "ConvNext",
         prefixes=("", "convnext."),

@@ -43,6 +43,8 @@ class Case:
     full_size: tuple[int, int] = (224, 224)
     oracle: Callable[[dict[str, Any]], nn.Module] | None = None
     """Builds the oracle from a config, where transformers' own class can't be used as it is."""
+    classes: Mapping[str, type] = field(default_factory=dict)
+    """Oracle classes by name, where transformers has no such class or has it wrong."""
     stage_count: Callable[[Any], int] | None = None
     inert: tuple[str, ...] = ()
     """Tensors of ours that no stage can show, by the end of their names, each with its reason beside it."""
@@ -51,19 +53,22 @@ class Case:
     def stem(self) -> str:
         return registry.find(self.model_type).stem
 
+    def oracle_class(self, name: str) -> Any:
+        return self.classes.get(name) or getattr(transformers, name)
+
     def config(self, name: str) -> dict[str, Any]:
         return {**self.small, **self.configs[name]}
 
     def build(self, said: Mapping[str, Any], cls: str | None = None) -> nn.Module:
         """The oracle of this config, every stage asked for, with drawn weights."""
-        config_class = getattr(transformers, f"{self.stem}Config")
+        config_class = self.oracle_class(f"{self.stem}Config")
         count = len(config_class(**said).stage_names)
         said = {**said, "out_indices": list(range(count))}
         torch.manual_seed(0)
         if self.oracle is not None and cls is None:
             model = self.oracle(said)
         else:
-            model = getattr(transformers, cls or f"{self.stem}Backbone")(config_class(**said))
+            model = self.oracle_class(cls or f"{self.stem}Backbone")(config_class(**said))
         return drawn(model.eval())
 
 
@@ -167,7 +172,7 @@ def load_ours(folder: Path, oracle: nn.Module) -> Backbone:
 
 
 def load_oracle(case: Case, folder: Path) -> nn.Module:
-    cls = getattr(transformers, f"{case.stem}Backbone")
-    config = getattr(transformers, f"{case.stem}Config").from_pretrained(folder)
+    cls = case.oracle_class(f"{case.stem}Backbone")
+    config = case.oracle_class(f"{case.stem}Config").from_pretrained(folder)
     config.out_indices = list(range(len(config.stage_names)))
     return cls.from_pretrained(folder, config=config, dtype=torch.float32).eval()
