@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 def optimize(model: nn.Module) -> nn.Module:
     """Make the model fast where it lies. Call it once, with the weights in place, on the device and in the dtype."""
     model.eval().requires_grad_(False)
+    remember(model)
     parameter = next(model.parameters(), None)
     if parameter is None:
         return model
@@ -33,6 +35,13 @@ def optimize(model: nn.Module) -> nn.Module:
         counts = fold_norms(model), pack_convolutions(model), pack_linears(model)
         log.debug("Folded %d norms; packed %d convolutions and %d linear layers for oneDNN.", *counts)
     return model
+
+
+def remember(model: nn.Module) -> None:
+    """Compute once a size what follows from weights and sizes alone: the methods that a module names in `by_size`."""
+    for module in model.modules():
+        for name in getattr(module, "by_size", ()):
+            setattr(module, name, lru_cache(maxsize=4)(getattr(module, name)))
 
 
 def can_pack(dtype: torch.dtype) -> bool:
