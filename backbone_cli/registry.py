@@ -52,6 +52,25 @@ def imported(place: Any) -> Any:
 
 FAMILIES = (
     Family(
+        "beit",
+        "Beit",
+        prefixes=("", "beit."),
+        ids=(
+            "microsoft/beit-base-patch16-224",
+            "microsoft/beit-base-patch16-224-pt22k",
+            "microsoft/beit-base-patch16-224-pt22k-ft22k",
+            "microsoft/beit-base-patch16-384",
+            "microsoft/beit-base-finetuned-ade-640-640",
+            "microsoft/beit-large-patch16-224",
+            "microsoft/beit-large-patch16-224-pt22k",
+            "microsoft/beit-large-patch16-224-pt22k-ft22k",
+            "microsoft/beit-large-patch16-384",
+            "microsoft/beit-large-patch16-512",
+            "microsoft/beit-large-finetuned-ade-640-640",
+        ),
+        processor="BeitImageProcessor",
+    ),
+    Family(
         "bit",
         "Bit",
         prefixes=("", "bit."),
@@ -109,6 +128,27 @@ FAMILIES = (
         module="convnext",
     ),
     Family(
+        "dinov2",
+        "Dinov2",
+        prefixes=("", "dinov2."),
+        ids=(
+            *(f"facebook/dinov2-{size}" for size in ("small", "base", "large", "giant")),
+            *(f"facebook/dinov2-{size}-imagenet1k-1-layer" for size in ("small", "base", "large", "giant")),
+        ),
+        processor="BitImageProcessor",
+    ),
+    Family(
+        "dinov2_with_registers",
+        "Dinov2WithRegisters",
+        prefixes=("", "dinov2_with_registers."),
+        ids=(
+            *(f"facebook/dinov2-with-registers-{size}" for size in ("small", "base", "large", "giant")),
+            *(f"facebook/dinov2-with-registers-{size}-imagenet1k-1-layer" for size in ("small", "base", "large", "giant")),
+        ),
+        processor="BitImageProcessor",
+        module="dinov2",
+    ),
+    Family(
         "dinov3_convnext",
         "DINOv3ConvNext",
         prefixes=("", "model."),
@@ -119,6 +159,20 @@ FAMILIES = (
         module="convnext",
     ),
     # Its ids are those of MaskFormer, whose checkpoints hold it.
+    Family(
+        "focalnet",
+        "FocalNet",
+        prefixes=("", "focalnet."),
+        ids=(
+            "microsoft/focalnet-tiny",
+            "microsoft/focalnet-tiny-lrf",
+            "microsoft/focalnet-small",
+            "microsoft/focalnet-small-lrf",
+            "microsoft/focalnet-base",
+            "microsoft/focalnet-base-lrf",
+        ),
+        processor="BitImageProcessor",
+    ),
     Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
     Family(
         "resnet",
@@ -228,12 +282,45 @@ def families() -> Iterator[Family]:
     yield from REGISTERED.values()
 
 
-def find(model_type: str) -> Family:
-    """The family of this `model_type`."""
+# Types that have no backbone class, and what their like is called in timm.
+ONLY_IN_TIMM = {
+    "clip": "vit_*clip*",
+    "clip_vision_model": "vit_*clip*",
+    "deit": "deit*",
+    "efficientnet": "*efficientnet*",
+    "levit": "levit*",
+    "mobilenet_v1": "mobilenetv1*",
+    "mobilenet_v2": "mobilenetv2*",
+    "mobilevit": "mobilevit*",
+    "mobilevitv2": "mobilevitv2*",
+    "poolformer": "poolformer*",
+    "regnet": "regnet*",
+    "sam": "samvit*",
+    "siglip": "vit_*siglip*",
+    "siglip2": "vit_*siglip*",
+    "siglip_vision_model": "vit_*siglip*",
+    "vit": "vit_*",
+    "vit_mae": "vit_*",
+    "vit_msn": "vit_*",
+}
+
+
+def find(model_type: str, inside: str = "") -> Family:
+    """The family of this `model_type`; `inside` is the type of the model that has it for its backbone."""
     for known in (FAMILIES, families()):  # those from outside are only looked for when they are needed
         for family in known:
             if family.model_type == model_type:
                 return family
+    if inside:
+        raise UnsupportedModel(
+            f"The backbone of this {inside} model is of type '{model_type}', which is not supported."
+            " `backbone models` lists the types that are."
+        )
+    if model_type in ONLY_IN_TIMM:
+        raise UnsupportedModel(
+            f"Models of type '{model_type}' have no backbone class: nothing says what their stages are."
+            f" timm has such models with stages: `backbone models --timm '{ONLY_IN_TIMM[model_type]}'`."
+        )
     names = [family.model_type for family in families()]
     raise UnsupportedModel(
         f"Models of type '{model_type}' are not supported.{near_miss(model_type, names)}"
