@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .configs.base import BackboneConfig
+from .errors import UsageError
 from .registry import find
 from .resolve import Resolved, resolve
 
@@ -20,10 +23,20 @@ class AutoConfig:
 
     @classmethod
     def from_pretrained(
-        cls, model: str, *, revision: str | None = None, offline: bool = False, **overrides: Any
+        cls,
+        model: str,
+        *,
+        revision: str | None = None,
+        offline: bool = False,
+        local_files_only: bool = False,
+        **overrides: Any,
     ) -> BackboneConfig:
-        """Read `config.json` of a hub id or folder; `overrides` (`out_indices=...`) win over what it says."""
-        return resolve(model, revision=revision, offline=offline, **overrides).config
+        """Read `config.json` of a hub id or folder.
+
+        Any field of the configuration can be given as a keyword (`out_indices=[0, 1]`, `image_size=384`) and wins over
+        what the file says.
+        """
+        return resolve(model, revision=revision, offline=offline or local_files_only, **overrides).config
 
 
 class AutoBackbone:
@@ -34,35 +47,68 @@ class AutoBackbone:
         cls,
         model: str,
         *,
+        config: BackboneConfig | None = None,
         out_indices: Sequence[int] | None = None,
         out_features: list[str] | None = None,
         revision: str | None = None,
         offline: bool = False,
+        local_files_only: bool = False,
         dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
         device: torch.device | str | None = None,
+        use_timm_backbone: bool | None = None,
+        use_pretrained_backbone: bool = True,
+        backbone_kwargs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **overrides: Any,
     ) -> Backbone:
-        """Load the backbone of a hub id or folder, as far as the last stage asked for."""
-        stages = {"out_indices": out_indices, "out_features": out_features}
-        found = resolve(model, revision=revision, offline=offline, **{k: v for k, v in stages.items() if v is not None})
-        return load(found, dtype, device)
+        """Load the backbone of a hub id, a folder or a timm name, as far as the last stage asked for.
+
+        `out_indices` or `out_features` choose the stages (the last, by default). `config` takes the place of the
+        model's own; single fields of it are given as keywords, or together as `backbone_kwargs`.
+        `offline` (`local_files_only` is the same) never touches the network. The weights are float32 unless
+        `dtype` (or `torch_dtype`) says otherwise; "auto" is what config.json says they were saved in.
+        `use_timm_backbone=True` takes the name for timm's, False for the hub's; by default the name tells.
+        `use_pretrained_backbone=False` loads no weights: they are drawn from `seed`.
+
+        The model comes in evaluation mode; call `.train()` to fine-tune it.
+        """
+        overrides = {**(backbone_kwargs or {}), **overrides}
+        if out_indices is not None:
+            overrides["out_indices"] = out_indices
+        if out_features is not None:
+            overrides["out_features"] = out_features
+        found = resolve(model, revision=revision, offline=offline or local_files_only, **overrides)
+        if config is not None:
+            found = replace(found, config=type(config).from_dict(config.to_dict(), **overrides))
+        dtype = torch_dtype if dtype is None else dtype
+        if dtype == "auto":
+            dtype = saved_dtype(found)
+        if use_pretrained_backbone:
+            return load(found, dtype, device)
+        return place(cls.from_config(found.config, seed=seed), dtype, device)
 
     @classmethod
     def from_config(cls, config: BackboneConfig, *, seed: int = 0) -> Backbone:
-        """Build the backbone of a configuration, with random weights."""
+        """Build the backbone of a configuration, with random weights: the same ones for the same seed."""
         from .checkpoint import draw
 
-        backbone = build(config)
-        draw(backbone, seed)
-        return backbone
+        return filled(config, partial(draw, seed=seed))
 
 
 def load(found: Resolved, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None) -> Backbone:
     """The backbone of a model that was found, with its weights, for inference."""
     from .checkpoint import Weights, fill
 
-    backbone = build(found.config)
-    fill(backbone, Weights(found.repo, found.prefixes))
-    return place(backbone, dtype, device)
+    return place(filled(found.config, partial(fill, weights=Weights(found.repo, found.prefixes))), dtype, device)
+
+
+def filled(config: BackboneConfig, origin: Callable[[Backbone], None]) -> Backbone:
+    """The backbone of a configuration, with values from where it will also take those that it needs later."""
+    backbone = build(config)
+    backbone.origin = origin
+    origin(backbone)
+    return backbone
 
 
 def build(config: BackboneConfig) -> Backbone:
@@ -79,4 +125,12 @@ def place(
     """On a device, in a dtype."""
     import torch
 
+    if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise UsageError(f"'{dtype}' is no dtype; use float32, bfloat16 or float16.")
     return backbone.to(device=device, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+
+
+def saved_dtype(found: Resolved) -> str:
+    """The dtype that config.json says the weights were saved in."""
+    said = found.repo.json("config.json") or {}
+    return str(said.get("dtype") or said.get("torch_dtype") or "float32")

@@ -78,11 +78,12 @@ class Weights:
         """One tensor, by its name in the files."""
         return self.shard(self.files[name]).read(name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Weights, (
-            self.repo,
-            self.prefixes,
-        )  # without its open files, so that models can be copied and pickled
+    def close(self) -> None:
+        """Let go of the files; they are opened again when they are needed."""
+        self._open.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without open files, so that models can be copied and pickled
+        return Weights, (self.repo, self.prefixes)
 
 
 class Shard:
@@ -167,6 +168,7 @@ def fill(model: Backbone, weights: Weights) -> None:
     for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
         if tensor.is_meta:
             put(model, name, fetch(model, name, tensor, weights).to(tensor.dtype))
+    weights.close()
 
 
 def fetch(model: Backbone, name: str, like: Tensor, weights: Weights) -> Tensor:

@@ -15,6 +15,9 @@ Config = TypeVar("Config", bound="BackboneConfig")
 
 Size = int | Sequence[int]
 
+# The two ways to say which stages are asked for.
+CHOICE = ("out_features", "out_indices")
+
 
 class BackboneConfigMixin:
     """The choice of stages: `out_features` (names) and `out_indices`, each always agreeing with the other.
@@ -172,7 +175,7 @@ class BackboneConfig(BackboneConfigMixin):
         up = self.partial_patches == "padded"
         return [tuple((-(-n // s) if up else n // s) for n in (height, width)) for s in self.strides]  # type: ignore[misc]
 
-    def shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+    def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         """(C, H, W) of every stage's map for an image of this size."""
         grids = self.grids(height, width)
         return [(c, h, w) for c, (h, w) in zip(self.num_features, grids, strict=True)]
@@ -186,17 +189,16 @@ class BackboneConfig(BackboneConfigMixin):
     @classmethod
     def from_dict(cls: type[Config], said: Mapping[str, Any], **overrides: Any) -> Config:
         """From what a `config.json` says, of which only what matters here is taken; `overrides` win over it."""
-        known = {field.name for field in fields(cls)} | {"out_features", "out_indices"}
-        for key in overrides:
-            if cls.aliases.get(key, key) not in known:
-                raise UsageError(f"{cls.__name__} has no '{key}'.{near_miss(key, known)}")
-        choice = {key: overrides[key] for key in ("out_features", "out_indices") if overrides.get(key) is not None}
-        said = {key: value for key, value in said.items() if not (choice and key in ("out_features", "out_indices"))}
-        values = {cls.aliases.get(key, key): value for key, value in {**said, **overrides, **choice}.items()}
+        known = {field.name for field in fields(cls)} | set(CHOICE)
+        overrides = {cls.aliases.get(k, k): v for k, v in overrides.items() if v is not None or k not in CHOICE}
+        if unknown := [key for key in overrides if key not in known]:
+            raise UsageError(f"{cls.__name__} has no '{unknown[0]}'.{near_miss(unknown[0], known)}")
+        chosen = not overrides.keys().isdisjoint(CHOICE)
+        values = {cls.aliases.get(k, k): v for k, v in said.items() if not (chosen and k in CHOICE)}
         try:
-            return cls(**{key: value for key, value in values.items() if key in known})
+            return cls(**{key: value for key, value in (values | overrides).items() if key in known})
         except (TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
-            if isinstance(error, UnsupportedModel) or (choice and isinstance(error, StageError)):
+            if isinstance(error, UnsupportedModel) or (chosen and isinstance(error, StageError)):
                 raise
             raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
 

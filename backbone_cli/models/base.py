@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from functools import partial
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
+from ..checkpoint import export, put
 from ..configs.base import BackboneConfig, BackboneConfigMixin
+from ..errors import StageError, UsageError
+from ..stages import list_stages
+
+B = TypeVar("B", bound="Backbone")
 
 Source = str | tuple[str, ...]
 Names = Mapping[str, Source | list[Source]]
@@ -22,21 +33,23 @@ A tuple is several tensors laid one after another (query, key, value); a list is
 
 
 @dataclass
-class BackboneOutput:
-    """What a backbone returns: by attribute, by key, or by position among what is there."""
+class Output:
+    """What a model returns: by attribute, by key, or by position among what is there (is not None)."""
 
-    feature_maps: tuple[Tensor, ...]
-    """(B, C, H, W) for each stage asked for, in the order of the stages."""
-    hidden_states: tuple[Tensor, ...] | None = None
-    """Every stage's state, where asked for with `output_hidden_states=True`."""
-    attentions: tuple[Tensor, ...] | None = None
-    """Always None: the attention here is fused and never forms the weights."""
+    def __init_subclass__(cls) -> None:
+        register_pytree_node(cls, leaves, partial(rebuilt, cls))  # so that torch.export knows what to do with it
 
     def keys(self) -> list[str]:
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
+    def values(self) -> list[Any]:
+        return [getattr(self, key) for key in self.keys()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(zip(self.keys(), self.values(), strict=True))
+
     def to_tuple(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, key) for key in self.keys())
+        return tuple(self.values())
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
@@ -55,11 +68,40 @@ class BackboneOutput:
         return len(self.keys())
 
 
+def leaves(output: Output) -> tuple[list[Any], list[str]]:
+    return output.values(), output.keys()
+
+
+def rebuilt(cls: type[Output], values: Iterable[Any], keys: list[str]) -> Output:
+    return cls(**dict(zip(keys, values, strict=True)))
+
+
+@dataclass
+class BackboneOutput(Output):
+    """What a backbone returns: by attribute, by key, or by position among what is there."""
+
+    feature_maps: tuple[Tensor, ...]
+    """(B, C, H, W) for each stage asked for, in the order of the stages."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    """Every stage's state up to the last stage asked for, where `output_hidden_states=True`."""
+    attentions: tuple[Tensor, ...] | None = None
+    """Always None: the attention here is fused and never forms the weights."""
+
+
 class BackboneMixin:
-    """The stages of a backbone as its users see them. A class that mixes this in has a `config` that chooses them."""
+    """The stages of a backbone as its users see them, by the choice that its `config` (a `BackboneConfigMixin`) makes.
+
+    A class of one's own mixes this in before `nn.Module` and calls `super().__init__(config)`; where its config
+    has no `num_features`, it sets `self.num_features`, channels for every stage, itself.
+    """
 
     config: Any
     has_attentions: ClassVar[bool] = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        config.verify_out_features_out_indices()
+        self.config = config
 
     @property
     def stage_names(self) -> list[str]:
@@ -68,7 +110,11 @@ class BackboneMixin:
     @property
     def num_features(self) -> list[int]:
         """Channels of every stage."""
-        return self.config.num_features
+        return vars(self).get("_num_features") or self.config.num_features
+
+    @num_features.setter
+    def num_features(self, num_features: list[int]) -> None:
+        self._num_features = num_features
 
     @property
     def out_features(self) -> list[str]:
@@ -77,7 +123,7 @@ class BackboneMixin:
 
     @out_features.setter
     def out_features(self, out_features: list[str]) -> None:
-        self.config.out_features = out_features
+        self.choose(out_features=out_features)
 
     @property
     def out_indices(self) -> list[int]:
@@ -86,7 +132,12 @@ class BackboneMixin:
 
     @out_indices.setter
     def out_indices(self, out_indices: Sequence[int]) -> None:
-        self.config.out_indices = out_indices
+        self.choose(out_indices=out_indices)
+
+    def choose(self, out_features: list[str] | None = None, out_indices: Sequence[int] | None = None) -> None:
+        """Ask for other stages."""
+        indices = None if out_indices is None else list(out_indices)
+        self.config.set_output_features_output_indices(out_features, indices)
 
     @property
     def out_feature_channels(self) -> dict[str, int]:
@@ -117,15 +168,20 @@ class Backbone(BackboneMixin, nn.Module):
     """
 
     config: BackboneConfig
+    # Gives their values to tensors that have none yet (that lie on the meta device); None where nothing is
+    # remembered, as for a model that was built by its class and holds what torch draws.
+    origin: Callable[[Any], None] | None = None
 
     def __init__(self, config: BackboneConfig) -> None:
-        super().__init__()
-        self.config = config
+        if not config.out_indices:
+            raise StageError(f"No stage is asked for. Choose from {list_stages(config.stage_names)}.")
+        super().__init__(copy(config))
+        self.wanted = self.config.wanted
 
     @property
     def last(self) -> int:
         """The index of the last stage asked for."""
-        return self.config.wanted[-1]
+        return self.wanted[-1]
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
         """The state of every stage in turn; whoever iterates stops when it has what it needs."""
@@ -154,14 +210,16 @@ class Backbone(BackboneMixin, nn.Module):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> BackboneOutput | tuple[Any, ...]:
+        """Pixels (B, C, H, W), as an image processor makes them, to the maps of the stages asked for."""
         self.check(pixel_values)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
-        wanted = set(self.config.wanted)
         kept, maps = [], []
         for index, state in zip(range(self.last + 1), self.states(pixel_values), strict=False):
             if output_hidden_states:
                 kept.append(state)
-            if index in wanted:
+            if index in self.wanted:
                 maps.append(self.feature_map(index, state, size))
         output = BackboneOutput(tuple(maps), tuple(kept) if output_hidden_states else None)
         return output if return_dict is not False else output.to_tuple()
@@ -172,6 +230,8 @@ class Backbone(BackboneMixin, nn.Module):
             raise ValueError(
                 f"pixel_values must be (batch, {channels}, height, width), not {tuple(pixel_values.shape)}."
             )
+        if self.wanted != self.config.wanted:
+            raise StageError("The model's config was given other stages; set out_indices on the model itself.")
 
     @property
     def device(self) -> torch.device:
@@ -181,9 +241,60 @@ class Backbone(BackboneMixin, nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.parameters(), NOTHING).dtype
 
+    # --- other stages ---------------------------------------------------------------------------------------
+
+    def choose(self, out_features: list[str] | None = None, out_indices: Sequence[int] | None = None) -> None:
+        """Ask for other stages: parts that are now needed are built and get their weights; none is taken away."""
+        config = copy(self.config)
+        config.set_output_features_output_indices(out_features, None if out_indices is None else list(out_indices))
+        if self.origin is None:
+            other = type(self)(config)
+        else:
+            with torch.device("meta"):
+                other = type(self)(config).to(self.dtype)
+            mine = self.state_dict(keep_vars=True)
+            for name in other.state_dict().keys() & mine.keys():
+                put(other, name, mine[name])
+            self.origin(other)
+        adopt(self, other.to(self.device, self.dtype).train(self.training))
+        for name in vars(other).keys() - vars(nn.Module()).keys():
+            setattr(self, name, getattr(other, name))
+
+    # --- reading and writing --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls: type[B], model: str, **kwargs: Any) -> B:
+        """Load a model of this family from the hub or a folder; see `AutoBackbone.from_pretrained`."""
+        from ..auto import AutoBackbone
+
+        backbone = AutoBackbone.from_pretrained(model, **kwargs)
+        if not isinstance(backbone, cls):
+            raise UsageError(f"'{model}' is a {type(backbone).__name__}, not a {cls.__name__}; use AutoBackbone.")
+        return backbone
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder; both this package and transformers load it."""
+        self.config.save_pretrained(folder)
+        save_file(export(self), Path(folder) / "model.safetensors", metadata={"format": "pt"})
+
 
 # Speaks for a backbone without parameters: one whose first stage is the image itself, and no other asked for.
 NOTHING = torch.empty(0)
 
 
-__all__ = ["Backbone", "BackboneConfigMixin", "BackboneMixin", "BackboneOutput", "Names", "Source"]
+def adopt(mine: nn.Module, other: nn.Module) -> None:
+    """Take over the parts and the tensors of `other` that `mine` lacks."""
+    for name, part in other.named_children():
+        if isinstance(mine._modules.get(name), NoneType | nn.Identity):
+            mine.add_module(name, part)
+        else:
+            adopt(mine.get_submodule(name), part)
+    for name, parameter in other.named_parameters(recurse=False):
+        if mine._parameters.get(name) is None:
+            mine.register_parameter(name, parameter)
+    for name, buffer in other.named_buffers(recurse=False):
+        if mine._buffers.get(name) is None:
+            mine.register_buffer(name, buffer)
+
+
+__all__ = ["Backbone", "BackboneConfigMixin", "BackboneMixin", "BackboneOutput", "Names", "Output", "Source"]
