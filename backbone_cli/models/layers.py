@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..configs.plain import PlainConfig
 from ..errors import UnsupportedModel, near_miss
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Pointwise(nn.Module):
@@ -76,14 +82,114 @@ def activation(name: str) -> nn.Module:
 class Mlp(nn.Module):
     """Two linear layers around an activation, on the last axis."""
 
-    def __init__(self, dim: int, hidden: int, act: str) -> None:
+    def __init__(self, dim: int, hidden: int, act: str, bias: bool = True) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
+        self.fc1 = nn.Linear(dim, hidden, bias)
         self.act = activation(act)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, dim, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.act(self.fc1(x)))
+
+
+class GatedMlp(nn.Module):
+    """Two linear layers; between them one half of the channels, activated, gates the other."""
+
+    def __init__(self, dim: int, hidden: int, act: str, bias: bool = True) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 2 * hidden, bias)
+        self.act = activation(act)
+        self.fc2 = nn.Linear(hidden, dim, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, x = self.fc1(x).chunk(2, -1)
+        return self.fc2(self.act(gate) * x)
+
+
+class Attention(nn.Module):
+    """Every token attends to every other, with a bias (heads N N) on the scores where one is given."""
+
+    def __init__(self, dim: int, heads: int, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:  # B N C
+        q, k, v = split_heads(self.qkv(x), self.heads)
+        return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v, bias)))
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each channel of the last axis."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
+class ViTBlock(nn.Module):
+    """Attention, then an MLP, each on normed tokens, (scaled and) added to what came in."""
+
+    def __init__(self, dim: int, eps: float, attn: nn.Module, mlp: nn.Module, scaled: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps)
+        self.attn = attn
+        self.scale1 = LayerScale(dim) if scaled else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps)
+        self.mlp = mlp
+        self.scale2 = LayerScale(dim) if scaled else nn.Identity()
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """`context` is what the attention wants to know besides: a bias, angles."""
+        x = x + self.scale1(self.attn(self.norm1(x), *context))
+        return x + self.scale2(self.mlp(self.norm2(x)))
+
+
+def split_heads(qkv: Tensor, heads: int) -> Tensor:
+    """B N 3C -> queries, keys and values, each B heads N D."""
+    return qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """B heads N D -> B N C."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def with_prefix(patches: Tensor, *prefix: Tensor) -> Tensor:
+    """Tokens that are the same for every image (1 n C), then its patches (B N C)."""
+    return torch.cat([*(tokens.expand(len(patches), -1, -1) for tokens in prefix), patches], 1)
+
+
+def token_map(tokens: Tensor, config: PlainConfig, size: tuple[int, int]) -> Tensor:
+    """The patches among a plain ViT's tokens (B N C) as a map (B C H W), for pixels of this size."""
+    if config.reshape_hidden_states:
+        return channels_first(tokens[:, config.prefix :].unflatten(1, config.patches(*size)))
+    return tokens if config.keeps_prefix else tokens[:, config.prefix :]
+
+
+def resize_positions(
+    table: Tensor, made_for: tuple[int, int], grid: tuple[int, int], antialias: bool = False
+) -> Tensor:
+    """Learned positions (1 N C) of one grid of patches for another: 1 H W C.
+
+    As published, a table that could be square is read as square.
+    """
+    side = math.isqrt(table.shape[1])
+    x = table.unflatten(1, (side, side) if side * side == table.shape[1] else made_for)
+    if x.shape[1:3] == grid:
+        return x
+    # Half precision would shift the positions.
+    wide = channels_first(x).to(torch.promote_types(x.dtype, torch.float32))
+    return channels_last(F.interpolate(wide, grid, mode="bicubic", antialias=antialias)).to(x.dtype)
+
+
+def of_sizes(function: Callable[P, T]) -> Callable[P, T]:
+    """Keep what a function makes of sizes alone; it serves training too, whoever called first."""
+    return lru_cache(maxsize=64)(torch.inference_mode(False)(function))
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ def test_every_stage_equals_the_oracle(case, name, tmp_path):
         assert_same_maps(ours, oracle, x)
         shapes = [tuple(m.shape[1:]) for m in maps_of(ours, x).values()]
         assert shapes == [tuple(s) for s in ours.config.shapes(*size)]
-        assert [stage.channels for stage in ours.config.stages] == [c for c, _, _ in shapes]
+        # Maps are C H W; rows of tokens, which some configs ask for instead, N C.
+        assert [stage.channels for stage in ours.config.stages] == [s[0 if len(s) == 3 else 1] for s in shapes]
 
 
 @each_family

@@ -1,0 +1,54 @@
+"""BEiT: a plain ViT whose attention has a learned bias for each offset between two patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..errors import StageError
+from .plain import PlainConfig
+
+
+@dataclass(kw_only=True)
+class BeitConfig(PlainConfig):
+    model_type: ClassVar[str] = "beit"
+    aliases: ClassVar = {"segmentation_indices": "out_indices"}
+    maps_are: ClassVar[str] = "each block's patch tokens, with no norm after it; with add_fpn, resized by the pyramid"
+
+    layer_norm_eps: float = 1e-12
+    intermediate_size: int = 3072
+    use_absolute_position_embeddings: bool = False
+    use_relative_position_bias: bool = False
+    use_shared_relative_position_bias: bool = False
+    layer_scale_init_value: float = 0.1
+    add_fpn: bool = False
+
+    def check(self) -> None:
+        super().check()
+        if self.add_fpn and not self.reshape_hidden_states:
+            raise ValueError("add_fpn resizes maps, and reshape_hidden_states=False makes none.")
+
+    def set_output_features_output_indices(
+        self, out_features: list[str] | None, out_indices: Sequence[int] | None
+    ) -> None:
+        super().set_output_features_output_indices(out_features, out_indices)
+        if self.add_fpn and len(self.out_indices) != 4:
+            raise StageError(f"BEiT with add_fpn needs exactly four stages, not {len(self.out_indices)}.")
+
+    @property
+    def scales(self) -> list[float]:
+        """How much larger each stage's map is than the grid of patches: a pyramid grows from the stages asked for."""
+        scales = [1.0] * (self.num_hidden_layers + 1)
+        if self.add_fpn:
+            for index, scale in zip(self.wanted, (4.0, 2.0, 1.0, 0.5), strict=True):
+                scales[index] = scale
+        return scales
+
+    @property
+    def strides(self) -> list[int]:
+        return [int(stride / scale) for stride, scale in zip(super().strides, self.scales, strict=True)]
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+        rows, cols = self.patches(height, width)
+        return [(int(rows * scale), int(cols * scale)) for scale in self.scales]

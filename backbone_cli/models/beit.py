@@ -1,0 +1,168 @@
+"""BEiT (Bao et al. 2021, arXiv 2106.08254).
+
+A plain ViT that learned to fill in masked patches. Attention has a learned bias for each offset between two patches;
+for other image sizes than the one trained on, the table of biases is resized.
+
+Shapes: B images, N tokens (the class token and H x W patches), C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..configs.base import pair
+from ..configs.beit import BeitConfig
+from .base import Backbone, Names
+from .layers import (
+    Attention,
+    Mlp,
+    ViTBlock,
+    channels_first,
+    channels_last,
+    of_sizes,
+    resize_positions,
+    token_map,
+    with_prefix,
+)
+
+
+class BeitBackbone(Backbone):
+    config: BeitConfig
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__(config)
+        depth = self.last
+        self.embed = Embed(config)
+        self.shared = relative_biases(config, 1 if config.use_shared_relative_position_bias else 0)
+        self.biases = relative_biases(config, depth if config.use_relative_position_bias else 0)
+        self.layers = nn.ModuleList(block(config) for _ in range(depth))
+        self.pyramid = pyramid(config.hidden_size) if config.add_fpn else None
+
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:
+        grid = self.config.patches(pixels.shape[-2], pixels.shape[-1])
+        x = self.embed(pixels)  # B N C
+        yield x
+        shared = [bias(grid) for bias in self.shared]
+        for i, layer in enumerate(self.layers):
+            biases = shared + [bias(grid) for bias in self.biases[i : i + 1]]
+            x = layer(x, sum(biases) if biases else None)
+            yield x
+
+    def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
+        x = token_map(state, self.config, size)
+        return x if self.pyramid is None else self.pyramid[self.config.wanted.index(index)](x)
+
+    def class_token(self, index: int, state: Tensor) -> Tensor:
+        return state[:, 0]
+
+    def names(self) -> Names:
+        return NAMES
+
+    def may_lack(self) -> Mapping[str, float]:
+        return KEY_BIAS
+
+
+class Embed(nn.Module):
+    """The class token and the patches, with their positions where these are learned."""
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__()
+        dim = config.hidden_size
+        self.grid = config.patches(*config.default_size())
+        self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
+        self.cls = nn.Parameter(torch.empty(1, 1, dim))
+        if config.use_absolute_position_embeddings:
+            self.positions = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], dim))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x, cls = channels_last(self.proj(pixels)), self.cls  # B H W C
+        if hasattr(self, "positions"):
+            x = x + resize_positions(self.positions[:, 1:], self.grid, (x.shape[1], x.shape[2]))
+            cls = cls + self.positions[:, :1]
+        return with_prefix(x.flatten(1, 2), cls)
+
+
+class RelativeBias(nn.Module):
+    """What each head adds to the score of two tokens, by their offset; three rows are for the class token."""
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__()
+        rows, cols = config.patches(*config.default_size())
+        self.offsets = (2 * rows - 1, 2 * cols - 1)
+        self.table = nn.Parameter(torch.empty(self.offsets[0] * self.offsets[1] + 3, config.num_attention_heads))
+
+    def forward(self, grid: tuple[int, int]) -> Tensor:
+        return resize_offsets(self.table, self.offsets, grid)[offset_rows(grid, self.table.device)].permute(2, 0, 1)
+
+
+def relative_biases(config: BeitConfig, count: int) -> nn.ModuleList:
+    return nn.ModuleList(RelativeBias(config) for _ in range(count))
+
+
+def block(config: BeitConfig) -> ViTBlock:
+    dim = config.hidden_size
+    attn = Attention(dim, config.num_attention_heads)
+    mlp = Mlp(dim, config.intermediate_size, config.hidden_act)
+    return ViTBlock(dim, config.layer_norm_eps, attn, mlp, scaled=config.layer_scale_init_value > 0)
+
+
+def pyramid(dim: int) -> nn.ModuleList:
+    """What brings the four maps asked for to four, two, one and half times the grid of patches."""
+
+    def twice() -> nn.ConvTranspose2d:
+        return nn.ConvTranspose2d(dim, dim, 2, 2)
+
+    four_times = nn.Sequential(twice(), nn.BatchNorm2d(dim), nn.GELU(), twice())
+    return nn.ModuleList([four_times, nn.Sequential(twice()), nn.Identity(), nn.MaxPool2d(2)])
+
+
+def resize_offsets(table: Tensor, made_for: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """A table of biases (offsets + 3, heads) for another grid of patches."""
+    rows, cols = made_for
+    size = (2 * grid[0] - 1, 2 * grid[1] - 1)
+    if rows == cols and size == made_for:
+        return table
+    # As published, the table is read with its sides swapped.
+    wide = table[:-3].unflatten(0, (1, cols, rows)).to(torch.promote_types(table.dtype, torch.float32))
+    resized = channels_last(F.interpolate(channels_first(wide), size, mode="bilinear"))
+    return torch.cat([resized.flatten(0, 2).to(table.dtype), table[-3:]])
+
+
+@of_sizes
+def offset_rows(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """For each two tokens (N x N), the row of the table of biases that is theirs."""
+    rows, cols = grid
+    count = (2 * rows - 1) * (2 * cols - 1)
+    at = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(cols), indexing="ij")).flatten(1)  # 2 H·W
+    down, right = at[:, :, None] - at[:, None, :]
+    table = F.pad((down + rows - 1) * (2 * cols - 1) + right + cols - 1, (1, 0, 1, 0))
+    table[0, :], table[:, 0], table[0, 0] = count, count + 1, count + 2
+    return table.to(device)
+
+
+LAYER = "encoder.layer.*"
+
+NAMES: Names = {
+    "embed.proj": "embeddings.patch_embeddings.projection",
+    "embed.cls": "embeddings.cls_token",
+    "embed.positions": "embeddings.position_embeddings",
+    "shared.0.table": "encoder.relative_position_bias.relative_position_bias_table",
+    "biases.*.table": f"{LAYER}.attention.attention.relative_position_bias.relative_position_bias_table",
+    "layers.*.norm1": f"{LAYER}.layernorm_before",
+    "layers.*.attn.qkv": tuple(f"{LAYER}.attention.attention.{part}" for part in ("query", "key", "value")),
+    "layers.*.attn.proj": f"{LAYER}.attention.output.dense",
+    "layers.*.scale1.weight": f"{LAYER}.lambda_1",
+    "layers.*.norm2": f"{LAYER}.layernorm_after",
+    "layers.*.mlp.fc1": f"{LAYER}.intermediate.dense",
+    "layers.*.mlp.fc2": f"{LAYER}.output.dense",
+    "layers.*.scale2.weight": f"{LAYER}.lambda_2",
+    "pyramid.0.*": "fpn1.*",
+    "pyramid.1.*": "fpn2.*",
+}
+
+# Keys have no bias: it would add the same to all scores of a query, and the softmax undoes that.
+KEY_BIAS = {f"{LAYER}.attention.attention.key.bias": 0.0}
