@@ -243,11 +243,9 @@ def export(model: Backbone) -> dict[str, Tensor]:
     """The model's tensors under the checkpoint's names, as `fill` would find them again."""
     out: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        names = sources(model.names(), name)[0]
-        for part, piece in zip(names, tensor.detach().cpu().chunk(len(names)), strict=True):
-            out[part] = piece.contiguous()
+        names, value = sources(model.names(), name)[0], tensor.detach().cpu()
+        pieces = value.chunk(len(names)) if len(names) > 1 else [value]
+        out |= {part: piece.contiguous() for part, piece in zip(names, pieces, strict=True)}
     return out
 
 
