@@ -8,7 +8,6 @@ from copy import copy
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from types import NoneType
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -285,10 +284,11 @@ NOTHING = torch.empty(0)
 def adopt(mine: nn.Module, other: nn.Module) -> None:
     """Take over the parts and the tensors of `other` that `mine` lacks."""
     for name, part in other.named_children():
-        if isinstance(mine._modules.get(name), NoneType | nn.Identity):
+        known = mine._modules.get(name)
+        if known is None:
             mine.add_module(name, part)
-        else:
-            adopt(mine.get_submodule(name), part)
+        elif type(known) is type(part):  # else it was replaced on purpose, by one that is faster for example
+            adopt(known, part)
     for name, parameter in other.named_parameters(recurse=False):
         if mine._parameters.get(name) is None:
             mine.register_parameter(name, parameter)
