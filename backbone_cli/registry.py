@@ -128,6 +128,13 @@ FAMILIES = (
         module="convnext",
     ),
     Family(
+        "dinat",
+        "Dinat",
+        prefixes=("", "dinat."),
+        ids=("shi-labs/dinat-mini-in1k-224",),
+        module="nat",
+    ),
+    Family(
         "dinov2",
         "Dinov2",
         prefixes=("", "dinov2."),
@@ -174,6 +181,12 @@ FAMILIES = (
         processor="BitImageProcessor",
     ),
     Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
+    Family(
+        "nat",
+        "Nat",
+        prefixes=("", "nat."),
+        ids=("shi-labs/nat-mini-in1k-224",),
+    ),
     Family(
         "resnet",
         "ResNet",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeVar
 
-from . import registry
+from . import composites, registry
 from .configs.base import BackboneConfig
 from .errors import ModelNotFound, UnsupportedModel, UsageError
 from .hub import Repo, open_repo
@@ -32,15 +33,26 @@ class Resolved:
 def resolve(name: str, *, revision: str | None = None, offline: bool = False, **overrides: Any) -> Resolved:
     """Find the model of this name; `overrides` win over what its config.json says."""
     repo = open_repo(name, revision, offline)
+    said = read_config(repo)
+    composite = composites.find(said["model_type"])
+    if composite:
+        said = composite.backbone(said, lambda other: read_config(open_repo(other, offline=offline)))
+    family = registry.find(said["model_type"], inside=composite.model_type if composite else "")
+    config = family.config_class().from_dict(said, **overrides)
+    prefixes = product(composite.prefixes if composite else ("",), family.prefixes)
+    return Resolved(name, repo, family, config, tuple(map("".join, prefixes)))
+
+
+def read_config(repo: Repo) -> dict[str, Any]:
+    """What the config.json of a model says; it says of what type the model is."""
     said = repo.json("config.json")
     if said is None:
-        raise ModelNotFound(f"'{name}' has no config.json, so there is no telling what it is.")
-    model_type = said.get("model_type")
-    if not isinstance(model_type, str):
-        raise UnsupportedModel(f"The config.json of '{name}' has no model_type, so there is no telling what it is.")
-    family = registry.find(model_type)
-    config = family.config_class().from_dict(said, **overrides)
-    return Resolved(name, repo, family, config, family.prefixes)
+        raise ModelNotFound(f"'{repo.name}' has no config.json, so there is no telling what it is.")
+    if not isinstance(said.get("model_type"), str):
+        raise UnsupportedModel(
+            f"The config.json of '{repo.name}' has no model_type, so there is no telling what it is."
+        )
+    return said
 
 
 def load_config(
