@@ -131,7 +131,12 @@ FAMILIES = (
         "dinat",
         "Dinat",
         prefixes=("", "dinat."),
-        ids=("shi-labs/dinat-mini-in1k-224",),
+        ids=(
+            *(f"shi-labs/dinat-{size}-in1k-224" for size in ("mini", "tiny", "small", "base")),
+            "shi-labs/dinat-large-in22k-in1k-224",
+            "shi-labs/dinat-large-in22k-in1k-384",
+            "shi-labs/dinat-large-11x11-in22k-in1k-384",
+        ),
         module="nat",
     ),
     Family(
@@ -185,7 +190,7 @@ FAMILIES = (
         "nat",
         "Nat",
         prefixes=("", "nat."),
-        ids=("shi-labs/nat-mini-in1k-224",),
+        ids=tuple(f"shi-labs/nat-{size}-in1k-224" for size in ("mini", "tiny", "small", "base")),
     ),
     Family(
         "resnet",
