@@ -1,8 +1,119 @@
 """Feature maps of vision backbones, and nothing else.
 
-from backbone_cli import AutoBackbone, AutoImageProcessor
+    from backbone_cli import AutoBackbone, AutoImageProcessor
 
-processor = AutoImageProcessor.from_pretrained("microsoft/swin-tiny-patch4-window7-224")
-model = AutoBackbone.from_pretrained("microsoft/swin-tiny-patch4-window7-224", out_indices=(0, 1, 2))
-maps = model(**processor(image, return_tensors="pt")).feature_maps
+    processor = AutoImageProcessor.from_pretrained("microsoft/swin-tiny-patch4-window7-224")
+    model = AutoBackbone.from_pretrained("microsoft/swin-tiny-patch4-window7-224", out_indices=(0, 1, 2))
+    maps = model(**processor(image, return_tensors="pt")).feature_maps
+
+Every public name is in `__all__`; a name is imported, and torch with it, when it is first used.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .auto import AutoBackbone, AutoConfig
+    from .configs.base import BackboneConfig, BackboneConfigMixin
+    from .configs.beit import BeitConfig
+    from .configs.bit import BitConfig
+    from .configs.convnext import ConvNextConfig
+    from .configs.convnextv2 import ConvNextV2Config
+    from .configs.dinat import DinatConfig
+    from .configs.dinov2 import Dinov2Config
+    from .configs.dinov2_with_registers import Dinov2WithRegistersConfig
+    from .configs.dinov3_convnext import DINOv3ConvNextConfig
+    from .configs.focalnet import FocalNetConfig
+    from .configs.maskformer_swin import MaskFormerSwinConfig
+    from .configs.nat import NatConfig
+    from .configs.resnet import ResNetConfig
+    from .configs.swin import SwinConfig
+    from .configs.swinv2 import Swinv2Config
+    from .models.base import Backbone, BackboneMixin, BackboneOutput
+    from .models.beit import BeitBackbone
+    from .models.bit import BitBackbone
+    from .models.convnext import ConvNextBackbone, ConvNextV2Backbone, DINOv3ConvNextBackbone
+    from .models.dinov2 import Dinov2Backbone, Dinov2WithRegistersBackbone
+    from .models.focalnet import FocalNetBackbone
+    from .models.nat import DinatBackbone, NatBackbone
+    from .models.resnet import ResNetBackbone
+    from .models.swin import MaskFormerSwinBackbone, SwinBackbone
+    from .models.swinv2 import Swinv2Backbone
+    from .registry import register
+
+__all__ = [
+    "AutoBackbone",
+    "AutoConfig",
+    "Backbone",
+    "BackboneConfig",
+    "BackboneConfigMixin",
+    "BackboneMixin",
+    "BackboneOutput",
+    "BeitBackbone",
+    "BeitConfig",
+    "BitBackbone",
+    "BitConfig",
+    "ConvNextBackbone",
+    "ConvNextConfig",
+    "ConvNextV2Backbone",
+    "ConvNextV2Config",
+    "DINOv3ConvNextBackbone",
+    "DINOv3ConvNextConfig",
+    "DinatBackbone",
+    "DinatConfig",
+    "Dinov2Backbone",
+    "Dinov2Config",
+    "Dinov2WithRegistersBackbone",
+    "Dinov2WithRegistersConfig",
+    "FocalNetBackbone",
+    "FocalNetConfig",
+    "MaskFormerSwinBackbone",
+    "MaskFormerSwinConfig",
+    "NatBackbone",
+    "NatConfig",
+    "ResNetBackbone",
+    "ResNetConfig",
+    "SwinBackbone",
+    "SwinConfig",
+    "Swinv2Backbone",
+    "Swinv2Config",
+    "register",
+]
+
+# Where the names are that belong to no family; a family's two are where its row in the registry says.
+_HOMES = {
+    "AutoBackbone": "auto",
+    "AutoConfig": "auto",
+    "AutoImageProcessor": "auto",
+    "BackboneConfig": "configs.base",
+    "BackboneConfigMixin": "configs.base",
+    "Backbone": "models.base",
+    "BackboneMixin": "models.base",
+    "BackboneOutput": "models.base",
+    "MaskFormerConfig": "configs.maskformer",
+    "MaskFormerForInstanceSegmentation": "heads.maskformer",
+    "open_features": "pipeline.features",
+    "register": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        from importlib import import_module
+
+        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
+        from .registry import FAMILIES
+
+        stem = name.removesuffix("Config").removesuffix("Backbone")
+        family = next(family for family in FAMILIES if family.stem == stem)
+        found = family.config_class() if name.endswith("Config") else family.model_class()
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
