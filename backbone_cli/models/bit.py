@@ -123,6 +123,8 @@ class Downsample(nn.Sequential):
 class StandardizedConv(nn.Conv2d):
     """A convolution that keeps the size up to its stride, with each filter brought to mean 0 and variance 1."""
 
+    by_size = ("filters",)
+
     def __init__(self, config: BitConfig, dim: int, out: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
         # Without a stride, both ways pad all sides alike, which the convolution does itself.
         pads_same = config.pads_same and stride > 1
@@ -133,13 +135,11 @@ class StandardizedConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.pads_same:
             x = pad_same(x, self.kernel_size[0], self.stride[0])
-        return F.conv2d(x, standardized(self.weight), None, self.stride, self.padding, self.dilation)
+        return F.conv2d(x, self.filters(), None, self.stride, self.padding, self.dilation)
 
-
-def standardized(weight: Tensor) -> Tensor:
-    """Each filter with mean 0 and variance 1."""
-    filters = weight.flatten(1)[None]  # 1 out N
-    return F.batch_norm(filters, None, None, training=True, eps=1e-8).view_as(weight)
+    def filters(self) -> Tensor:
+        flat = self.weight.flatten(1)[None]  # 1 out N
+        return F.batch_norm(flat, None, None, training=True, eps=1e-8).view_as(self.weight)
 
 
 def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:

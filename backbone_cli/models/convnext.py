@@ -137,11 +137,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         y = self.mlp(self.norm(channels_last(self.conv(channels_first(x)))))
-        return x + (y if self.scale is None else self.scale * y)
+        return x + y if self.scale is None else torch.addcmul(x, self.scale, y)
 
 
 class ResponseNorm(nn.Module):
-    """Each channel times its share of the whole image's response, added to itself."""
+    """x + weight times (x times the channel's share of the image's response) + bias, in one pass over x."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class ResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         share = response / (response.mean(-1, keepdim=True) + 1e-6)
-        return x + self.weight * (x * share) + self.bias
+        return torch.addcmul(self.bias, x, 1 + self.weight * share)
 
 
 LAYER = "encoder.stages.*.layers.*"

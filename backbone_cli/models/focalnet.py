@@ -81,7 +81,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         for part, norm, scale in ((self.modulation, self.norm1, self.scale1), (self.mlp, self.norm2, self.scale2)):
             y = norm(part(x)) if self.norms_after else part(norm(x))
-            x = x + (y if scale is None else scale * y)
+            x = x + y if scale is None else torch.addcmul(x, scale, y)
         return x
 
 
@@ -103,12 +103,13 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         q, context, gates = self.proj_in(x).split(self.split, -1)
+        gates = gates * self.share
         seen = torch.zeros_like(q)
         for conv, gate in zip(self.focal, gates.split(1, -1), strict=False):
             context = F.gelu(channels_last(conv(channels_first(context))))
-            seen = seen + context * gate
-        seen = seen + F.gelu(context.mean((1, 2), keepdim=True)) * gates[..., -1:]
-        x = q * channels_last(self.context(channels_first(seen * self.share)))
+            seen = torch.addcmul(seen, context, gate)
+        seen = torch.addcmul(seen, F.gelu(context.mean((1, 2), keepdim=True)), gates[..., -1:])
+        x = q * channels_last(self.context(channels_first(seen)))
         return self.proj_out(x if self.norm is None else self.norm(x))
 
 
