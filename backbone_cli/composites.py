@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 Said = dict[str, Any]
 """What a `config.json` says."""
 
+ASKED_BY_HEADS = ("out_features", "out_indices", "segmentation_indices", "reshape_hidden_states")
+
 
 @dataclass(frozen=True)
 class Composite:
@@ -41,12 +43,13 @@ class Composite:
     def backbone(self, said: Said, read: Callable[[str], Said]) -> Said:
         """The backbone's config in the composite's; `read` gives what another model's config.json says.
 
-        Which stages the composite feeds to its own head is left out: whoever extracts chooses anew.
+        What the composite's own head asks of it is left out: its choice of stages, and tokens instead of maps.
         """
         found = dict(self.find(said, read))
         found["model_type"] = self.becomes.get(found["model_type"], found["model_type"])
-        stages = found.pop("out_features", None), found.pop("out_indices", None)
-        uses = f", of which it uses {', '.join(map(str, stages[0] or stages[1] or ()))} itself" if any(stages) else ""
+        asked = {key: found.pop(key, None) for key in ASKED_BY_HEADS}
+        stages = asked["out_features"] or asked["out_indices"] or ()
+        uses = f", of which it uses {', '.join(map(str, stages))} itself" if stages else ""
         logger.info(f"The backbone of this {self.model_type} model is a {found['model_type']}{uses}.")
         return found
 
