@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
 from ..checkpoint import export, put
-from ..configs.base import BackboneConfig, BackboneConfigMixin
+from ..configs.base import BackboneConfig, BackboneConfigMixin, describe
 from ..errors import StageError, UsageError
 from ..stages import list_stages
 
@@ -171,6 +171,9 @@ class Backbone(BackboneMixin, nn.Module):
     # remembered, as for a model that was built by its class and holds what torch draws.
     origin: Callable[[Any], None] | None = None
 
+    def __init_subclass__(cls) -> None:
+        describe(cls)
+
     def __init__(self, config: BackboneConfig) -> None:
         if not config.out_indices:
             raise StageError(f"No stage is asked for. Choose from {list_stages(config.stage_names)}.")
@@ -278,7 +281,7 @@ class Backbone(BackboneMixin, nn.Module):
 
 
 # Speaks for a backbone without parameters: one whose first stage is the image itself, and no other asked for.
-NOTHING = torch.empty(0)
+NOTHING = torch.empty(0, device="cpu")
 
 
 def adopt(mine: nn.Module, other: nn.Module) -> None:
