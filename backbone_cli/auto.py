@@ -15,6 +15,7 @@ from .resolve import Resolved, resolve
 if TYPE_CHECKING:
     import torch
 
+    from .images.processor import ImageProcessor
     from .models.base import Backbone
 
 
@@ -37,6 +38,29 @@ class AutoConfig:
         what the file says.
         """
         return resolve(model, revision=revision, offline=offline or local_files_only, **overrides).config
+
+
+class AutoImageProcessor:
+    """The image processor of any model that has a backbone."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str,
+        *,
+        revision: str | None = None,
+        offline: bool = False,
+        local_files_only: bool = False,
+        **overrides: Any,
+    ) -> ImageProcessor:
+        """Read `preprocessor_config.json` of a hub id or folder; settings given here (`size=384`) win over it.
+
+        Where there is no such file, it is the processor that the model's family is known to use, with a warning.
+        """
+        from .images.processor import load_processor
+
+        processor = load_processor(resolve(model, revision=revision, offline=offline or local_files_only))
+        return processor.changed(**overrides) if overrides else processor
 
 
 class AutoBackbone:

@@ -1,0 +1,407 @@
+"""What an image processor does to an image's size, from its config alone: no pixels, no numpy, no torch.
+
+Every step is that of transformers' Pillow-backed class of the same name; the keys are those of
+`preprocessor_config.json`. Each image is taken by itself, so padding that only makes a batch's images equally large
+is not applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import ImageError, UnsupportedModel
+from .published import BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
+
+if TYPE_CHECKING:
+    from ..resolve import Resolved
+
+P = TypeVar("P", bound="Plan")
+
+Size = tuple[int, int]
+"""Height and width."""
+
+LARGEST = 178_956_970
+"""Pixels of the largest image that a resize may give: an image of 1 x 60000 would otherwise fill the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A processor's settings, under the names that transformers has for them."""
+
+    image_processor_type: str = "ViTImageProcessor"
+    do_resize: bool = True
+    size: dict[str, int] | None = None
+    resample: int = BILINEAR
+    do_center_crop: bool = False
+    crop_size: dict[str, int] | None = None
+    crop_pct: float | None = None
+    size_divisor: int | None = None
+    keep_aspect_ratio: bool = False
+    ensure_multiple_of: float = 1
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    rescale_offset: bool = False
+    do_normalize: bool = True
+    image_mean: float | tuple[float, ...] | None = None
+    image_std: float | tuple[float, ...] | None = None
+    include_top: bool = False
+    do_flip_channel_order: bool = False
+    do_pad: bool = False
+    pad_size: dict[str, int] | None = None
+    do_convert_rgb: bool = False
+
+    def __post_init__(self) -> None:
+        if self.do_resize and not (self.size and set(self.size) in RESIZABLE):
+            raise ValueError(f"images can't be resized to a size of {self.size}")
+        if self.do_center_crop and set(self.crop_size or ()) != {"height", "width"}:
+            raise ValueError(f"images can't be cropped to a size of {self.crop_size}")
+        if self.pad_size and set(self.pad_size) != {"height", "width"}:
+            raise ValueError(f"images can't be padded to a size of {self.pad_size}")
+        for size in (self.size, self.crop_size, self.pad_size):
+            if size and min(size.values()) < 1:
+                raise ValueError(f"a size of {size} holds no pixel")
+        if self.resample not in range(6):
+            raise ValueError(f"there is no resampling filter {self.resample!r}")
+        scales = [self.image_std] if isinstance(self.image_std, (int, float)) else self.image_std
+        if self.do_normalize and (self.image_mean is None or not scales or 0 in scales):
+            raise ValueError(f"images can't be normalised by mean {self.image_mean} and deviation {self.image_std}")
+        for name in ("image_mean", "image_std"):
+            if isinstance(value := getattr(self, name), tuple) and len(value) != 3:
+                raise ValueError(f"{name} has {len(value)} values for 3 channels")
+
+    # --- sizes ----------------------------------------------------------------------------------------------
+
+    def resized(self, height: int, width: int) -> Size:
+        """The size that an image of this size is resized to."""
+        if not self.do_resize:
+            return height, width
+        return RESIZE.get(self.image_processor_type, by_size)(self, height, width)
+
+    def crops(self) -> list[Size]:
+        """The windows that are cut out of the middle after that, one after the other."""
+        own = [sides(self)] if self.image_processor_type == CONVNEXT and self.do_resize and crops_itself(self) else []
+        return own + ([as_pair(self.crop_size)] if self.do_center_crop and self.crop_size else [])
+
+    def margins(self, height: int, width: int) -> tuple[Size, Size]:
+        """Zeros added to a finished image of this size: above and below, left and right."""
+        if self.do_pad and self.pad_size:
+            bottom, right = self.pad_size["height"] - height, self.pad_size["width"] - width
+            if min(bottom, right) < 0:
+                raise ImageError(f"An image of {height} x {width} is larger than the {self.pad_size} it is padded to.")
+            return (0, bottom), (0, right)
+        if self.do_pad and self.size_divisor and self.image_processor_type in DPT_LIKE:
+            vertical, horizontal = -height % self.size_divisor, -width % self.size_divisor
+            return (vertical // 2, vertical - vertical // 2), (horizontal // 2, horizontal - horizontal // 2)
+        return (0, 0), (0, 0)
+
+    def reflected(self, height: int, width: int) -> Size:
+        """Rows and columns mirrored outwards at each edge before resizing: ZoeDepth's way."""
+        if self.do_pad and self.image_processor_type == ZOEDEPTH:
+            return int(math.sqrt(height / 2) * 3), int(math.sqrt(width / 2) * 3)
+        return 0, 0
+
+    def resize_target(self, height: int, width: int) -> Size:
+        """`resized` of the image with its reflections, where that is a size that can be made."""
+        rows, columns = self.reflected(height, width)
+        target = self.resized(height + 2 * rows, width + 2 * columns)
+        if min(target) < 1 or target[0] * target[1] > max(LARGEST, height * width):
+            raise ImageError(
+                f"An image of {height} x {width} is too long and narrow: it would be resized to"
+                f" {target[0]} x {target[1]}. Cut it to a more usual shape, or give --image-size."
+            )
+        return target
+
+    def output_size(self, height: int, width: int) -> Size:
+        """The size that an image of this size comes out with."""
+        height, width = [self.resize_target(height, width), *self.crops()][-1]
+        (top, bottom), (left, right) = self.margins(height, width)
+        return height + top + bottom, width + left + right
+
+    @property
+    def fixed_size(self) -> Size | None:
+        """The size that all images come out with; None where it depends on the image."""
+        if self.do_pad and self.pad_size:
+            return as_pair(self.pad_size)
+        # A step that keeps an image's shape can't bring these three to one size.
+        outcomes = {[self.resized(*probe), *self.crops()][-1] for probe in ((1000, 1), (1, 1000), (640, 480))}
+        if len(outcomes) > 1:
+            return None
+        (height, width) = outcomes.pop()
+        (top, bottom), (left, right) = self.margins(height, width)
+        return height + top + bottom, width + left + right
+
+    @property
+    def least(self) -> Size | None:
+        """What an image must measure so that resizing only makes it smaller; None where it isn't resized."""
+        return self.resized(1000, 1000) if self.do_resize and not any(self.reflected(1000, 1000)) else None
+
+    def with_size(self: P, size: Size) -> P:
+        """The same processor, but all images come out at exactly this height and width.
+
+        One that resizes and then crops goes on to do so: its resize is scaled as its window is. Where the new window
+        isn't square, an image keeps its shape and is made to cover the window. Any other resizes to the size.
+        """
+        changed: dict[str, Any] = {"do_pad": self.do_pad and self.image_processor_type == ZOEDEPTH}
+        if self.image_processor_type == CONVNEXT:
+            changed |= {"do_resize": True, "size": window(size), "do_center_crop": False}
+        elif self.do_center_crop and self.crop_size:
+            changed |= {"crop_size": window(size)}
+            if self.do_resize and self.size:
+                changed["size"] = scaled(self.size, as_pair(self.crop_size), size)
+        else:
+            changed |= {"do_resize": True, "size": window(size), "keep_aspect_ratio": False, "ensure_multiple_of": 1}
+            changed |= {"size_divisor": 1 if self.size_divisor else None}
+        return dataclasses.replace(self, **changed)
+
+    # --- reading and writing --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_dict(cls: type[P], said: Mapping[str, Any], kind_if_unsaid: str = "ViTImageProcessor") -> P:
+        """From what a `preprocessor_config.json` says; what it leaves out is as the class has it."""
+        kind = class_name(said) or kind_if_unsaid
+        try:
+            return cls(image_processor_type=kind, **settings(said, kind))
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            if isinstance(error, UnsupportedModel):
+                raise
+            raise UnsupportedModel(f"This {kind}'s preprocessor_config.json makes no sense: {error}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a `preprocessor_config.json` says, every setting written out; `from_dict` reads it back the same."""
+        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        said = {key: value for key, value in said.items() if key in self.honoured and value is not None}
+        backend = "torch" if self.image_processor_type in FLOATING else "pillow"
+        return {"image_processor_type": self.image_processor_type, "backend": backend} | said
+
+    @property
+    def honoured(self) -> Row:
+        return CLASSES.get(self.image_processor_type, UNKNOWN)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `preprocessor_config.json` into a folder, which is made where it is missing."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        path.joinpath("preprocessor_config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+# --- from a size to a size, class by class -----------------------------------------------------------------------
+
+CONVNEXT = "ConvNextImageProcessor"
+ZOEDEPTH = "ZoeDepthImageProcessor"
+DPT_LIKE = ("DPTImageProcessor", "PromptDepthAnythingImageProcessor")
+FLOATING = ("DINOv3ViTImageProcessor", ZOEDEPTH)
+"""Classes that rescale first and then resize floats; the others resize bytes."""
+
+RESIZABLE = (
+    {"height", "width"},
+    {"shortest_edge"},
+    {"shortest_edge", "longest_edge"},
+    {"longest_edge"},
+    {"max_height", "max_width"},
+    {"min_height", "min_width"},  # ours: what `with_size` asks of a processor that crops
+)
+
+
+def by_size(plan: Plan, height: int, width: int) -> Size:
+    """What most classes do: whatever the keys of `size` mean."""
+    match plan.size:
+        case {"height": h, "width": w}:
+            return h, w
+        case {"shortest_edge": short, "longest_edge": longest}:
+            return between(height, width, short, longest)
+        case {"shortest_edge": short}:
+            return covering(height, width, short, short)
+        case {"min_height": h, "min_width": w}:
+            return covering(height, width, h, w)
+        case {"max_height": h, "max_width": w}:
+            scale = min(h / height, w / width)
+            return int(height * scale), int(width * scale)
+        case {"longest_edge": longest}:
+            scale = longest / max(height, width)
+            return int(height * scale + 0.5), int(width * scale + 0.5)
+    return height, width
+
+
+def covering(height: int, width: int, h: int, w: int) -> Size:
+    """The smallest size of an image's shape that covers h x w, the longer edge rounded down."""
+    if width * h <= height * w:
+        return int(w * height / width), w
+    return h, int(h * width / height)
+
+
+def between(height: int, width: int, short: int, longest: int) -> Size:
+    """The shorter edge as asked for, or less, so that the other one is at most `longest`."""
+    low, high = sorted((height, width))
+    exact: float = short
+    if high / low * short > longest:
+        exact = longest * low / high
+        short = round(exact)
+    if low == short:
+        return height, width
+    if width < height:
+        return int(exact * height / width), short
+    return short, int(exact * width / height)
+
+
+def convnext(plan: Plan, height: int, width: int) -> Size:
+    """Below 384 the window is cut from a larger image, from there on the image is stretched to it."""
+    h, w = sides(plan)
+    if not crops_itself(plan):
+        return h, w
+    share = plan.crop_pct or 1
+    return covering(height, width, int(h / share), int(w / share))
+
+
+def sides(plan: Plan) -> Size:
+    """The window that `size` means to a class that takes a shortest edge for a square."""
+    size = plan.size or {}
+    return (size["shortest_edge"],) * 2 if "shortest_edge" in size else as_pair(size)
+
+
+def crops_itself(plan: Plan) -> bool:
+    return min(sides(plan)) < 384
+
+
+def poolformer(plan: Plan, height: int, width: int) -> Size:
+    share = plan.crop_pct or 1
+    h, w = sides(plan)
+    h, w = int(h / share), int(w / share)
+    stretched = "height" in (plan.size or {}) and h != w
+    return (h, w) if stretched else covering(height, width, h, w)
+
+
+def levit(plan: Plan, height: int, width: int) -> Size:
+    if "height" in (plan.size or {}):
+        return by_size(plan, height, width)
+    h, w = sides(plan)
+    return covering(height, width, int(256 / 224 * h), int(256 / 224 * w))
+
+
+def to_multiple(plan: Plan, height: int, width: int) -> Size:
+    """As near the size as whole multiples allow; by the gentler of the two scales where the shape is kept."""
+    h, w = as_pair(plan.size or {})
+    vertical, horizontal = h / height, w / width
+    if plan.keep_aspect_ratio:
+        vertical = horizontal = min(vertical, horizontal, key=lambda scale: abs(1 - scale))
+    unit = plan.ensure_multiple_of
+    return int(round(vertical * height / unit) * unit), int(round(horizontal * width / unit) * unit)
+
+
+def divisible(plan: Plan, height: int, width: int) -> Size:
+    h, w = by_size(plan, height, width)
+    unit = plan.size_divisor or 1
+    return math.ceil(h / unit) * unit, math.ceil(w / unit) * unit
+
+
+RESIZE: Mapping[str, Callable[[Plan, int, int], Size]] = {
+    CONVNEXT: convnext,
+    "LevitImageProcessor": levit,
+    "Mask2FormerImageProcessor": divisible,
+    "MaskFormerImageProcessor": divisible,
+    "PoolFormerImageProcessor": poolformer,
+    "TextNetImageProcessor": divisible,
+    **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), to_multiple),
+}
+
+
+def window(size: Size) -> dict[str, int]:
+    return {"height": size[0], "width": size[1]}
+
+
+def scaled(size: Mapping[str, int], old: Size, new: Size) -> dict[str, int]:
+    """What is resized to before a crop, scaled as that crop's window is."""
+    before = (
+        as_pair(size) if "height" in size else (size.get("shortest_edge", old[0]), size.get("shortest_edge", old[1]))
+    )
+    height, width = (round(b * n / o) for b, n, o in zip(before, new, old, strict=True))
+    if "height" in size:
+        return window((height, width))
+    return {"shortest_edge": height} if height == width else {"min_height": height, "min_width": width}
+
+
+def as_pair(size: Mapping[str, int]) -> Size:
+    """The two numbers of a height and a width, or of `min_height` and `min_width`."""
+    height, width = size.values()
+    return height, width
+
+
+# --- from a config to settings -----------------------------------------------------------------------------------
+
+
+def class_name(said: Mapping[str, Any]) -> str | None:
+    """The class that a config means, in today's spelling: without the backend, not as a feature extractor."""
+    named = said.get("image_processor_type") or said.get("feature_extractor_type")
+    if not isinstance(named, str):
+        return None
+    named = named.replace("FeatureExtractor", "ImageProcessor")
+    return named.removesuffix("Fast").removesuffix("Pil")
+
+
+def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """A plan's fields from a config of this class; None in a config means what leaving it out means."""
+    row = CLASSES.get(kind)
+    if row is None:
+        row = UNKNOWN
+        if foreign := sorted(set(said) - set(row) - SILENT):
+            raise UnsupportedModel(
+                f"The image processor {kind} is not known, and its settings {', '.join(foreign)} could mean anything."
+            )
+    said = {key: value for key, value in said.items() if value is not None}
+    if isinstance(rescale := said.get("rescale"), bool):  # OWL-ViT's first configs
+        said = {"do_rescale": rescale} | said
+    values = row | {key: value for key, value in said.items() if key in row}
+    is_square = values.pop("default_to_square")
+    longest = said.get("max_size", 1333) if row is DETR else said.get("max_size") if row is MASKFORMER else None
+    if row is MASKFORMER and longest and "size" not in said:
+        values["size"] = values["size"] | {"longest_edge": longest}
+    values["size"] = size_dict(values["size"], is_square, longest)
+    for key in ("crop_size", "pad_size"):
+        if key in values:
+            values[key] = size_dict(values[key])
+    for key in ("image_mean", "image_std"):
+        if isinstance(values.get(key), (list, tuple)):
+            values[key] = tuple(map(float, values[key]))
+    if "do_normalize" not in row:
+        values["do_normalize"] = False
+    return values | {key: bool(values[key]) for key in values if key.startswith("do_")}
+
+
+def size_dict(size: Any, square: bool = True, longest: int | None = None) -> dict[str, int] | None:
+    """`224`, `[480, 640]` and `{"shortest_edge": 224}` as the keys they stand for."""
+    if size is None:
+        return None
+    if isinstance(size, Mapping):
+        # In one order, for whoever takes the numbers without their names.
+        return {key: int(size[key]) for key in sorted(size) if size[key] is not None}
+    if isinstance(size, (list, tuple)):
+        return window((int(size[0]), int(size[1])))
+    if square:
+        return window((int(size), int(size)))
+    return {"shortest_edge": int(size)} | ({"longest_edge": int(longest)} if longest else {})
+
+
+# --- from a model to its processor -------------------------------------------------------------------------------
+
+
+def load_plan(found: Resolved, cls: type[P]) -> P:
+    """The processor of a model: what its repository says of it; else its family's, at the size of its config."""
+    usual = found.family.processor
+    nested = (found.repo.json("processor_config.json") or {}).get("image_processor")
+    said = nested if isinstance(nested, dict) else found.repo.json("preprocessor_config.json")
+    if said is not None:
+        return cls.from_dict(said, kind_if_unsaid=usual)
+    plan = cls.from_dict({}, kind_if_unsaid=usual).with_size(found.config.default_size())
+    logging.getLogger("backbone_cli").warning(
+        "'%s' has no preprocessor_config.json: images are processed as by %s, to %dx%d.",
+        found.name,
+        usual,
+        *found.config.default_size(),
+    )
+    return plan
