@@ -1,0 +1,1 @@
+"""Pictures of feature maps: numpy and pillow only; where the maps come from is no matter here."""
