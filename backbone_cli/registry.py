@@ -170,7 +170,20 @@ FAMILIES = (
         processor="DINOv3ViTImageProcessor",
         module="convnext",
     ),
-    # Its ids are those of MaskFormer, whose checkpoints hold it.
+    Family(
+        "dinov3_vit",
+        "DINOv3ViT",
+        prefixes=("", "model."),
+        ids=(
+            *(
+                f"facebook/dinov3-{size}-pretrain-lvd1689m"
+                for size in ("vits16", "vits16plus", "vitb16", "vitl16", "vith16plus", "vit7b16")
+            ),
+            "facebook/dinov3-vitl16-pretrain-sat493m",
+            "facebook/dinov3-vit7b16-pretrain-sat493m",
+        ),
+        processor="DINOv3ViTImageProcessor",
+    ),
     Family(
         "focalnet",
         "FocalNet",
@@ -185,6 +198,7 @@ FAMILIES = (
         ),
         processor="BitImageProcessor",
     ),
+    # Its ids are those of MaskFormer, whose checkpoints hold it.
     Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
     Family(
         "nat",
@@ -236,6 +250,8 @@ FAMILIES = (
             "microsoft/swinv2-large-patch4-window12to24-192to384-22kto1k-ft",
         ),
     ),
+    # Its ids are those of VitMatte, whose checkpoints hold it.
+    Family("vitdet", "VitDet", prefixes=("", "vitdet.")),
 )
 
 

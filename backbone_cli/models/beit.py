@@ -54,7 +54,7 @@ class BeitBackbone(Backbone):
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
         x = token_map(state, self.config, size)
-        return x if self.pyramid is None else self.pyramid[self.config.wanted.index(index)](x)
+        return x if self.pyramid is None else self.pyramid[self.wanted.index(index)](x)
 
     def class_token(self, index: int, state: Tensor) -> Tensor:
         return state[:, 0]
@@ -74,16 +74,16 @@ class Embed(nn.Module):
         dim = config.hidden_size
         self.grid = config.patches(*config.default_size())
         self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
-        self.cls = nn.Parameter(torch.empty(1, 1, dim))
-        if config.use_absolute_position_embeddings:
-            self.positions = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], dim))
+        self.cls = nn.Parameter(torch.zeros(1, 1, dim))
+        positions = torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim)
+        self.positions = nn.Parameter(positions) if config.use_absolute_position_embeddings else None
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x, cls = channels_last(self.proj(pixels)), self.cls  # B H W C
-        if hasattr(self, "positions"):
-            x = x + resize_positions(self.positions[:, 1:], self.grid, (x.shape[1], x.shape[2]))
-            cls = cls + self.positions[:, :1]
-        return with_prefix(x.flatten(1, 2), cls)
+        x = channels_last(self.proj(pixels))  # B H W C
+        if self.positions is None:
+            return with_prefix(x.flatten(1, 2), self.cls)
+        x = x + resize_positions(self.positions[:, 1:], self.grid, (x.shape[1], x.shape[2]))
+        return with_prefix(x.flatten(1, 2), self.cls + self.positions[:, :1])
 
 
 class RelativeBias(nn.Module):
@@ -93,7 +93,7 @@ class RelativeBias(nn.Module):
         super().__init__()
         rows, cols = config.patches(*config.default_size())
         self.offsets = (2 * rows - 1, 2 * cols - 1)
-        self.table = nn.Parameter(torch.empty(self.offsets[0] * self.offsets[1] + 3, config.num_attention_heads))
+        self.table = nn.Parameter(torch.zeros(self.offsets[0] * self.offsets[1] + 3, config.num_attention_heads))
 
     def forward(self, grid: tuple[int, int]) -> Tensor:
         return resize_offsets(self.table, self.offsets, grid)[offset_rows(grid, self.table.device)].permute(2, 0, 1)

@@ -43,7 +43,7 @@ class Dinov2Backbone(Backbone):
         return self.norm(state[:, 0])
 
     def names(self) -> Names:
-        return NAMES
+        return {**NAMES, **GATED} if self.config.use_swiglu_ffn else NAMES
 
 
 class Dinov2WithRegistersBackbone(Dinov2Backbone):
@@ -60,9 +60,9 @@ class Embed(nn.Module):
         dim, self.antialias = config.hidden_size, antialias
         self.grid = config.patches(*config.default_size())
         self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
-        self.cls = nn.Parameter(torch.empty(1, 1, dim))
-        self.registers = nn.Parameter(torch.empty(1, config.prefix - 1, dim)) if config.prefix > 1 else None
-        self.positions = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], dim))
+        self.cls = nn.Parameter(torch.zeros(1, 1, dim))
+        self.registers = nn.Parameter(torch.zeros(1, config.prefix - 1, dim)) if config.prefix > 1 else None
+        self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = channels_last(self.proj(pixels))  # B H W C
@@ -93,8 +93,10 @@ NAMES: Names = {
     "layers.*.attn.proj": f"{LAYER}.attention.output.dense",
     "layers.*.scale1.weight": f"{LAYER}.layer_scale1.lambda1",
     "layers.*.norm2": f"{LAYER}.norm2",
-    "layers.*.mlp.fc1": [f"{LAYER}.mlp.fc1", f"{LAYER}.mlp.weights_in"],
-    "layers.*.mlp.fc2": [f"{LAYER}.mlp.fc2", f"{LAYER}.mlp.weights_out"],
+    "layers.*.mlp.fc1": f"{LAYER}.mlp.fc1",
+    "layers.*.mlp.fc2": f"{LAYER}.mlp.fc2",
     "layers.*.scale2.weight": f"{LAYER}.layer_scale2.lambda1",
     "norm": "layernorm",
 }
+
+GATED: Names = {"layers.*.mlp.fc1": f"{LAYER}.mlp.weights_in", "layers.*.mlp.fc2": f"{LAYER}.mlp.weights_out"}

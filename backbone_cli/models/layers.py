@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -125,7 +125,7 @@ class LayerScale(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(dim))
+        self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight
@@ -189,7 +189,14 @@ def resize_positions(
 
 def of_sizes(function: Callable[P, T]) -> Callable[P, T]:
     """Keep what a function makes of sizes alone; it serves training too, whoever called first."""
-    return lru_cache(maxsize=64)(torch.inference_mode(False)(function))
+    kept: Callable[..., T] = lru_cache(maxsize=64)(torch.inference_mode(False)(function))
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        # Under torch.compile and torch.export it belongs to the graph; a tracer's tensors must not be kept.
+        return (function if torch.compiler.is_compiling() else kept)(*args, **kwargs)
+
+    return call
 
 
 def channels_last(x: Tensor) -> Tensor:

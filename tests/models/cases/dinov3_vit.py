@@ -1,0 +1,41 @@
+from tests.models.parity import Case
+
+CASE = Case(
+    "dinov3_vit",
+    small={
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "image_size": 64,
+        "patch_size": 8,
+    },
+    configs={
+        "everything": {
+            "num_register_tokens": 4,
+            "use_gated_mlp": True,
+            "hidden_act": "silu",
+            "query_bias": True,
+            "key_bias": True,
+            "value_bias": True,
+        },
+        "plain": {},
+        "registers": {"num_register_tokens": 4},
+        "gated": {"use_gated_mlp": True, "hidden_act": "silu"},
+        "gated, no mlp bias": {"use_gated_mlp": True, "mlp_bias": False},
+        "no biases": {"query_bias": False, "value_bias": False, "proj_bias": False, "mlp_bias": False},
+        "key bias only": {"query_bias": False, "key_bias": True, "value_bias": False},
+        "value bias only": {"query_bias": False},
+        "no projection bias": {"proj_bias": False},
+        "not normed": {"apply_layernorm": False, "num_register_tokens": 1},
+        "rows of tokens": {"reshape_hidden_states": False, "num_register_tokens": 2},
+        "rows of tokens, not normed": {"reshape_hidden_states": False, "apply_layernorm": False},
+        "slower turns": {"rope_theta": 10000.0, "num_attention_heads": 2},
+        "coarse norms": {"layer_norm_eps": 1e-2, "hidden_act": "gelu_new"},
+        "the published patches": {"patch_size": 16, "pos_embed_rescale": None, "pos_embed_shift": 0.5},
+        "oblong patches": {"patch_size": [8, 16]},
+        "one channel": {"num_channels": 1},
+    },
+    saved_by=("DINOv3ViTModel",),
+    full={"num_register_tokens": 4},
+)
