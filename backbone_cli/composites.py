@@ -56,7 +56,9 @@ class Composite:
     def find(self, said: Said, read: Callable[[str], Said]) -> Mapping[str, Any]:
         if (inside := said.get("backbone_config")) is not None:
             return {"model_type": self.default["model_type"], **inside}
-        name, options = said.get("backbone"), said.get("backbone_kwargs") or {}
+        name, options = said.get("backbone"), dict(said.get("backbone_kwargs") or {})
+        if "in_chans" in options:  # as timm calls it
+            options["num_channels"] = options.pop("in_chans")
         # Where nothing tells whether a name is timm's or a hub id, its looks do.
         use_timm = said.get("use_timm_backbone", "/" not in (name or ""))
         if name is None and self.optional and not said.get(self.optional):
@@ -192,7 +194,7 @@ COMPOSITES = (
         prefixes=("backbone.", *within("embeddings.backbone.", "dpt")),
         default={
             "model_type": "bit",
-            "global_padding": "same",
+            "global_padding": "SAME",
             "layer_type": "bottleneck",
             "depths": [3, 4, 9],
             "embedding_dynamic_padding": True,
@@ -298,6 +300,18 @@ COMPOSITES = (
         ids=each("depth-anything/prompt-depth-anything-{size}-hf", size="vits vits-transparent vitl"),
     ),
     Composite(
+        "rf_detr",
+        prefixes=("backbone.0.encoder.encoder.", *within("backbone.backbone.")),
+        default={
+            "model_type": "rf_detr_dinov2",
+            "num_attention_heads": 6,
+            "hidden_size": 384,
+            "num_register_tokens": 0,
+            "image_size": 518,
+        },
+        ids=("Roboflow/rf-detr-base",),
+    ),
+    Composite(
         "rt_detr",
         prefixes=within("backbone.model."),
         default={"model_type": "rt_detr_resnet"},
@@ -324,6 +338,12 @@ COMPOSITES = (
             "microsoft/table-transformer-structure-recognition-v1.1-fin",
             "microsoft/table-transformer-structure-recognition-v1.1-pub",
         ),
+    ),
+    Composite(
+        "tipsv2_dpt",
+        prefixes=("vision_encoder.", "backbone."),
+        default={"model_type": "tipsv2_vision_model"},
+        ids=("google/tipsv2-b14-dpt",),
     ),
     Composite(
         "tvp",

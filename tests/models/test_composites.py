@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from backbone_cli import composites
+from backbone_cli import composites, registry
 from backbone_cli.auto import AutoBackbone
 from backbone_cli.checkpoint import Weights
+from backbone_cli.errors import UnsupportedModel
+from backbone_cli.resolve import resolve
 from tests.models.parity import TOLERANCE, distance, drawn, pixels, save
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -220,3 +223,135 @@ def test_the_backbone_inside_is_the_one_that_the_composite_runs(held, tmp_path, 
 def as_map(state: Tensor, grid: tuple[int, int]) -> Tensor:
     """Tokens (B N C) without what stands before the patches, as B C H W."""
     return state if state.ndim == 4 else state[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
+
+
+# --- what config.json says of the backbone ----------------------------------------------------------------------
+
+
+def no_other_model(name: str) -> dict[str, Any]:
+    raise AssertionError(f"{name} should not be read")
+
+
+def configured(said: dict[str, Any]) -> str:
+    """The family's own config of what is said, spelled out."""
+    return json.dumps(registry.find(said["model_type"]).config_class().from_dict(said, out_indices=[-1]).to_dict())
+
+
+SUPPORTED = {family.model_type for family in registry.families()}
+ROWS = {composite.model_type: composite for composite in composites.composites()}
+
+
+@pytest.mark.parametrize("composite", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("said", [{}, {"use_timm_backbone": False}], ids=["nothing said", "not timm"])
+def test_a_backbone_that_is_left_out_is_the_one_that_transformers_takes(composite, said):
+    if composite.model_type == "dpt":
+        said = said | {"is_hybrid": True}
+    wanted = transformers.CONFIG_MAPPING[composite.model_type](**said).backbone_config.to_dict()
+    got = composite.backbone(said, no_other_model)
+    wanted |= {"model_type": composite.becomes.get(wanted["model_type"], wanted["model_type"])}
+    if got["model_type"] not in SUPPORTED:
+        assert got == {key: wanted[key] for key in got}
+    else:
+        assert configured(got) == configured(wanted | {"reshape_hidden_states": True})
+
+
+def test_a_timm_backbone_is_named_by_older_configs():
+    def inside(**said):
+        return ROWS["detr"].backbone(said, no_other_model)
+
+    timm = {"model_type": "timm_backbone", "backbone": "resnet50", "num_channels": 3}
+    assert inside(backbone="resnet50", use_timm_backbone=True, backbone_config=None) == timm
+    assert inside(backbone="resnet50", use_pretrained_backbone=True, dilation=False) == timm
+    assert inside(dilation=True, num_channels=1) == timm | {"num_channels": 1, "output_stride": 16}
+    options = {"in_chans": 1, "output_stride": 16, "out_indices": [1, 2, 3, 4]}
+    assert inside(backbone="resnet101", backbone_kwargs=options) == timm | {
+        "backbone": "resnet101",
+        "num_channels": 1,
+        "output_stride": 16,
+    }
+    assert ROWS["mask2former"].backbone({"backbone": "resnet18", "use_timm_backbone": True}, no_other_model) == {
+        "model_type": "timm_backbone",
+        "backbone": "resnet18",
+        "num_channels": 3,
+    }
+
+
+def test_omdet_turbo_makes_its_timm_swin_for_its_own_image_size():
+    timm = {"model_type": "timm_backbone", "backbone": "swin_tiny_patch4_window7_224", "always_partition": True}
+    assert ROWS["omdet-turbo"].backbone({"image_size": 320}, no_other_model) == timm | {
+        "num_channels": 3,
+        "img_size": 320,
+    }
+    options = {"always_partition": True, "img_size": 640, "out_indices": [1, 2, 3]}
+    said = {"backbone": "swin_tiny_patch4_window7_224", "use_timm_backbone": True, "backbone_kwargs": options}
+    assert ROWS["omdet-turbo"].backbone(said, no_other_model) == timm | {"img_size": 640}
+
+
+@pytest.mark.parametrize("more", [{"use_timm_backbone": False}, {}], ids=["said", "by its looks"])
+def test_the_name_of_another_model_stands_for_its_config(more, tmp_path):
+    inside = transformers.ResNetConfig(**RESNET)
+    inside.save_pretrained(tmp_path / "inside")
+    said = {"model_type": "upernet", "backbone": str(tmp_path / "inside"), "backbone_kwargs": {"hidden_act": "gelu"}}
+    (tmp_path / "config.json").write_text(json.dumps(said | more))
+    config = resolve(str(tmp_path)).config
+    assert (config.model_type, config.hidden_sizes, config.hidden_act) == ("resnet", [8, 16, 24, 32], "gelu")
+
+
+def test_a_backbone_without_a_type_is_of_the_default_one():
+    assert ROWS["mask2former"].backbone({"backbone_config": {"embed_dim": 12}}, no_other_model) == {
+        "model_type": "swin",
+        "embed_dim": 12,
+    }
+    assert ROWS["maskformer"].backbone({"backbone_config": {}}, no_other_model)["model_type"] == "maskformer-swin"
+
+
+def test_the_last_stage_is_the_default_whatever_the_head_takes(tmp_path, caplog):
+    said = {"model_type": "upernet", "backbone_config": RESNET | {"out_features": ["stage1", "stage2"]}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with caplog.at_level("INFO", "backbone_cli"):
+        assert resolve(str(tmp_path)).config.out_features == ["stage4"]
+    assert caplog.messages == [
+        "The backbone of this upernet model is a resnet, of which it uses stage1, stage2 itself."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"model_type": "dpt"}, "This dpt model is one piece, with no backbone inside."),
+        (
+            {"model_type": "vitpose", "backbone_config": {"model_type": "swan"}},
+            "The backbone of this vitpose model is of type 'swan', which is not supported."
+            " `backbone models` lists the types that are.",
+        ),
+        (
+            {"model_type": "vit", "architectures": ["ViTForImageClassification"]},
+            "Models of type 'vit' have no backbone class: nothing says what their stages are."
+            " timm has such models with stages: `backbone models --timm 'vit_*'`.",
+        ),
+        (
+            {"model_type": "swim"},
+            "Models of type 'swim' are not supported. Did you mean 'swin'?"
+            " `backbone models` lists the families that are.",
+        ),
+    ],
+)
+def test_what_has_no_backbone_here_is_told_in_a_sentence(said, message, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(UnsupportedModel) as error:
+        resolve(str(tmp_path))
+    assert str(error.value) == message
+
+
+def test_timm_has_the_models_that_the_advice_names():
+    import timm
+
+    assert all(timm.list_models(pattern) for pattern in registry.ONLY_IN_TIMM.values())
+    assert not set(registry.ONLY_IN_TIMM) & (SUPPORTED | set(ROWS))
+
+
+def test_the_rows_are_in_order_and_name_each_model_once():
+    assert list(ROWS) == sorted(ROWS)
+    ids = [name for row in (*ROWS.values(), *registry.families()) for name in row.ids]
+    assert len(ids) == len(set(ids))
+    assert not set(ROWS) & SUPPORTED
