@@ -26,8 +26,10 @@ class Resolved:
     """What may stand before the backbone's tensor names in the weight files."""
 
     def image_size(self) -> tuple[int, int]:
-        """The size that the model's own preprocessing brings images to; where that varies, the config's."""
-        return self.config.default_size()
+        """The size that the model's own processor brings images to; where that varies, the config's."""
+        from .images.plan import Plan, load_plan
+
+        return load_plan(self, Plan).fixed_size or self.config.default_size()
 
 
 def resolve(name: str, *, revision: str | None = None, offline: bool = False, **overrides: Any) -> Resolved:
