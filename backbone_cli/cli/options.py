@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -21,6 +23,27 @@ def set_quiet(quiet: bool) -> bool:
     return quiet
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="BACKBONE_MODEL",
+        help="Hub id, local folder or timm name.  [required]",
+        show_default=False,
+    ),
+]
+OutIndices = Annotated[
+    list[str] | None,
+    typer.Option(help="Stages by index: 0,1,2, -1, 0-3 or all.  [default: the last]", show_default=False),
+]
+OutFeatures = Annotated[
+    list[str] | None,
+    typer.Option(help="Stages by name: stem,stage1.  [default: the last]", show_default=False),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; several as cuda:0,cuda:1 or cuda:all.")]
+RandomInit = Annotated[bool, typer.Option("--random-init", help="Draw the weights, load none: for dry runs.")]
+Seed = Annotated[int, typer.Option(help="What --random-init draws from.")]
 Revision = Annotated[
     str | None, typer.Option(help="A branch, tag or commit on the hub.  [default: main]", show_default=False)
 ]
@@ -45,3 +68,43 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if not height or not width:
         raise UsageError(f"'{text}' is not an image size; write 224, or 480x640 for height x width.")
     return height, width
+
+
+def require_model(model: str | None) -> str:
+    if not model:
+        raise UsageError("Name a model with -m/--model, or in BACKBONE_MODEL; `backbone models` lists the known ones.")
+    return model
+
+
+AUTO = "auto"
+
+
+def parse_count(option: str, text: str) -> int | None:
+    """A number; None for `auto`."""
+    if text == AUTO:
+        return None
+    if not re.fullmatch(r"-?\d+", text):
+        raise UsageError(f"{option} is a number or auto, not '{text}'.")
+    return int(text)
+
+
+# What a job array calls the number of a task, the first number and how many there are.
+JOBS = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "", "WORLD_SIZE"))
+
+
+def parse_shard(text: str | None, environ: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """`3/8` -> (3, 8); `auto` as the variables of a Slurm array, or RANK and WORLD_SIZE, have it."""
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d+)/(\d+)", text):
+        return int(match[1]), int(match[2])
+    if text != AUTO:
+        raise UsageError(f"--shard is I/N, as in 3/8, or auto, not '{text}'.")
+    for number, first, count in JOBS:
+        if number in environ and count in environ:
+            step = int(environ.get("SLURM_ARRAY_TASK_STEP", 1)) if first else 1
+            return (int(environ[number]) - int(environ.get(first, 0))) // step + 1, int(environ[count])
+    raise UsageError(
+        "--shard auto finds no job array here: neither SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT nor RANK and"
+        " WORLD_SIZE are set. Give --shard I/N."
+    )

@@ -1,0 +1,167 @@
+"""From pixels to maps on one device. This is where the pipeline meets torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import ImageError, ModelError, UsageError
+from .formats import Array
+from .request import Pool, Request
+from .sinks import Maps
+
+if TYPE_CHECKING:
+    from ..images.processor import ImageProcessor
+    from ..models.base import Backbone
+    from ..resolve import Resolved
+
+log = logging.getLogger(__name__)
+
+
+def load_engine(found: Resolved, processor: ImageProcessor, request: Request, device: str) -> Engine:
+    """The model that was found, ready to compute on this device."""
+    from ..auto import AutoBackbone, load, place
+    from ..images.device import normalize_on_device
+    from ..inference import optimize
+
+    where = choose_device(device)
+    dtype = getattr(torch, request.dtype)
+    with allocating("The model", where):
+        if request.random_init:
+            model = place(AutoBackbone.from_config(found.config, seed=request.seed), dtype, where)
+        else:
+            model = load(found, dtype, where)
+        optimize(model)
+    if request.compile:
+        model.compile(dynamic=False)
+    table = torch.from_numpy(processor.table).to(where)
+
+    def normalize(pixels: Tensor) -> Tensor:
+        return normalize_on_device(pixels, table).to(dtype)
+
+    engine = Engine(
+        model, normalize, where, found.config.out_features, request.pool, getattr(torch, request.save_dtype)
+    )
+    engine.check_pool(processor.fixed_size or found.config.default_size())
+    return engine
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU, where there is one."""
+    if name == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"'{name}' is no device; use auto, cpu, cuda, cuda:1 or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = f"has {torch.cuda.device_count()}" if torch.cuda.is_available() else "has none that torch can use"
+        raise UsageError(f"There is no device '{name}': this machine {there}. `backbone doctor` says more.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("There is no device 'mps' on this machine.")
+    return device
+
+
+@dataclass
+class Engine:
+    """A model and what is around it. Calling it with a batch of pixels gives each image's maps, or its error."""
+
+    model: Backbone
+    normalize: Callable[[Tensor], Tensor]
+    device: torch.device
+    stages: Sequence[str]
+    pool: Pool
+    save_dtype: torch.dtype
+    most: int | None = field(default=None, init=False)
+    """How many images fit at once, from when that is known the hard way."""
+
+    def __call__(self, pixels: Array) -> list[Maps | ImageError]:
+        at_once = min(len(pixels), self.most or len(pixels))
+        try:
+            return [result for i in range(0, len(pixels), at_once) for result in self.compute(pixels[i : i + at_once])]
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # The exception held on to the tensors that were too many; here they are gone.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if at_once == 1:
+            height, width = pixels.shape[1:3]
+            lost = ImageError(f"A single image of {height} x {width} does not fit into the memory of {self.device}.")
+            return [lost for _ in pixels]
+        self.most = at_once // 2
+        log.warning(
+            "%d images at once do not fit into the memory of %s; going on with %d.", at_once, self.device, self.most
+        )
+        return self(pixels)
+
+    @torch.inference_mode()
+    def compute(self, pixels: Array) -> list[Maps | ImageError]:
+        batch = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        maps = [
+            m.to(self.save_dtype, memory_format=torch.contiguous_format) for m in self.pooled(self.normalize(batch))
+        ]
+        finite = torch.stack([m.isfinite().flatten(1).all(1) for m in maps]).cpu()  # stages x images
+        arrays = [as_array(m) for m in maps]
+        return [
+            dict(zip(self.stages, (array[i] for array in arrays), strict=True))
+            if finite[:, i].all()
+            else self.overflow(self.stages[int(finite[:, i].int().argmin())])
+            for i in range(len(pixels))
+        ]
+
+    def pooled(self, pixels: Tensor) -> list[Tensor]:
+        if self.pool == "cls":
+            return self.class_tokens(pixels)
+        maps = self.model(pixels).feature_maps
+        return [m.float().mean((2, 3)) for m in maps] if self.pool == "mean" else list(maps)
+
+    def class_tokens(self, pixels: Tensor) -> list[Tensor]:
+        states = zip(range(self.model.last + 1), self.model.states(pixels), strict=False)
+        tokens = [self.model.class_token(i, state) for i, state in states if i in self.model.wanted]
+        return [token for token in tokens if token is not None]
+
+    def check_pool(self, size: tuple[int, int]) -> None:
+        """Whether there are class tokens for all stages can only be seen on an image, so an empty one goes through."""
+        if self.pool != "cls":
+            return
+        with torch.inference_mode():
+            found = self.class_tokens(torch.zeros(1, 3, *size, device=self.device, dtype=self.model.dtype))
+        if len(found) < len(self.stages):
+            raise UsageError(f"--pool cls: {type(self.model).__name__} has no class token; use --pool mean or none.")
+
+    def overflow(self, stage: str) -> ImageError:
+        return ImageError(
+            f"Its {stage} holds values that {str(self.save_dtype)[6:]} can't hold, or that are no numbers;"
+            " try --save-dtype float32, and --dtype float32 or bfloat16."
+        )
+
+
+def as_array(maps: Tensor) -> Array:
+    """On the CPU, as numpy holds it: bfloat16 as its bits."""
+    return (maps.view(torch.uint16) if maps.dtype == torch.bfloat16 else maps).cpu().numpy()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def allocating(what: str, device: torch.device) -> Iterator[None]:
+    """Turn running out of memory into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"{what} does not fit into the memory of {device}.") from error

@@ -1,0 +1,242 @@
+"""From a request to a run that can begin: model found, stages chosen, settings told. No torch, no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import OutputError, UsageError
+from ..resolve import Resolved, resolve
+from ..stages import choose
+from .batches import WINDOW
+from .claims import count, ignores_case
+from .decoding import Decoder
+from .folder import Folder, Index
+from .formats import STORED
+from .request import Request
+from .sinks import Files, Sink, Stacks, Stdout
+from .sources import Sources
+from .units import human
+
+if TYPE_CHECKING:
+    from ..images.processor import ImageProcessor
+
+# What `auto` means on a CPU: larger batches only take more memory there. See engine.py for other devices.
+CPU_BATCH = 8
+GPU_BATCH = 64
+USUAL_PIXELS = 224 * 224
+
+
+@dataclass
+class Job:
+    """A request that was understood."""
+
+    request: Request
+    found: Resolved
+    processor: ImageProcessor
+    sources: Sources
+    total: int | None
+    """How many inputs there are (of all shards), where that is known."""
+    ignore_case: bool
+
+    @cached_property
+    def stages(self) -> list[str]:
+        return self.found.config.out_features
+
+    @cached_property
+    def devices(self) -> list[str]:
+        return devices(self.request.device)
+
+    @cached_property
+    def on_gpu(self) -> bool:
+        """Told without torch, which takes a second to import; where it is wrong, sizes are less than the best."""
+        if self.devices != ["auto"]:
+            return self.devices != ["cpu"]
+        return Path("/dev/nvidiactl").exists() or sys.platform == "darwin"
+
+    @cached_property
+    def batch_size(self) -> int:
+        """The same for the same request on the same machine, whatever else runs there: see batches.py."""
+        if self.request.batch_size:
+            return self.request.batch_size
+        height, width = self.processor.fixed_size or (640, 640)
+        usual = GPU_BATCH if self.on_gpu else CPU_BATCH
+        return max(1, min(usual, usual * USUAL_PIXELS // (height * width)))
+
+    @cached_property
+    def group_size(self) -> int:
+        return self.batch_size if self.processor.fixed_size else self.batch_size * WINDOW
+
+    @cached_property
+    def workers(self) -> int:
+        """As many as decode without taking the model's cores away; a GPU leaves them all free."""
+        if self.request.workers is not None:
+            return self.request.workers
+        cores = available_cores()
+        wanted = cores - 1 if self.on_gpu else cores // 2
+        return max(1, min(wanted, 32, self.part or wanted))
+
+    @cached_property
+    def part(self) -> int | None:
+        """How many inputs are this shard's."""
+        index, step = self.request.shard or (1, 1)
+        return None if self.total is None else len(range(index - 1, self.total, step))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the features depend on, and what whoever reads them wants to know: `backbone.json`."""
+        request, config = self.request, self.found.config
+        stages = [vars(config.stages[i]) for i in config.wanted]
+        settings: dict[str, Any] = {
+            "model": request.model,
+            "revision": revision(self.found, request),
+            "family": self.found.family.model_type,
+            "stages": stages,
+            "maps": config.maps_are,
+            "pool": request.pool,
+            "preprocessing": self.processor.to_dict() | {"fast_decode": request.fast_decode},
+            "dtype": request.dtype,
+            "save_dtype": request.save_dtype,
+            "format": request.format,
+            "layout": request.layout,
+            **({"images": self.total} if request.layout == "stacked" else {}),
+            "versions": {name: version(name) for name in ("backbone-cli", "torch", "numpy", "pillow")},
+        }
+        as_read: dict[str, Any] = json.loads(json.dumps(settings))
+        return as_read
+
+    def decoder(self) -> Decoder:
+        return Decoder(self.processor, self.request.max_pixels, self.request.fast_decode)
+
+    def folder(self) -> Folder:
+        return Folder(Path(self.request.output), self.settings, self.request.overwrite)
+
+    def index(self) -> Index:
+        return Index(Path(self.request.output), self.request.shard, hidden=self.request.layout == "stacked")
+
+    def sink(self, ours: bool) -> Sink:
+        """`ours`: an earlier run with these settings was in the folder."""
+        request = self.request
+        if request.to_stdout:
+            return Stdout(request.format, request.save_dtype)
+        folder = Path(request.output)
+        if request.layout == "stacked":
+            return Stacks(folder, request.format, request.save_dtype, self.stages, self.total or 0, request.shard)
+        return Files(folder, request.format, request.save_dtype, ours or request.overwrite)
+
+    # --- sizes ----------------------------------------------------------------------------------------------
+
+    def shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+        """Stage -> what is saved of it for an image that comes out of the processor at this size."""
+        config = self.found.config
+        full = config.shapes(*size)
+        return {config.stage_names[i]: full[i][: 1 if self.request.pool != "none" else 3] for i in config.wanted}
+
+    def bytes_by_stage(self, size: tuple[int, int]) -> dict[str, int]:
+        """Stage -> bytes of one image's map, without a header."""
+        width = STORED[self.request.save_dtype].itemsize
+        shapes = self.shapes(size).items()
+        return {stage: width * math.prod(shape) for stage, shape in shapes}
+
+    def check_space(self, images: int) -> None:
+        """Raise OutputError where so many images can't fit on the disk."""
+        if self.request.to_stdout or not (size := self.processor.fixed_size):
+            return
+        needed, free = images * sum(self.bytes_by_stage(size).values()), free_space(Path(self.request.output))
+        if needed > free:
+            raise OutputError(
+                f"{images:,} images take {human(needed)}, and '{self.request.output}' has {human(free)} left."
+                " Choose fewer stages, --pool mean, --save-dtype float16, or another disk."
+            )
+
+
+def prepare(request: Request) -> Job:
+    """Everything that can be wrong with a request shows here, before anything is loaded or written."""
+    from ..images.processor import load_processor
+
+    sources = Sources(request.inputs, request.root, request.null)
+    sources.check()
+    ignore_case = not request.to_stdout and ignores_case(Path(request.output))
+    found = resolve(request.model, revision=request.revision, offline=request.offline)
+    found.config.out_indices = choose(found.config.stage_names, request.out_indices, request.out_features)
+    processor = load_processor(found)
+    if request.image_size:
+        processor = processor.with_size(request.image_size)
+    if request.to_stdout and request.format == "npy" and len(found.config.wanted) > 1:
+        raise UsageError("-o - writes one npy array; choose one stage, or use --format safetensors.")
+    if request.layout == "stacked" and request.pool == "none" and processor.fixed_size is None:
+        raise UsageError("--layout stacked needs images of one size; give --image-size, or --pool mean.")
+    total = None
+    if request.layout == "stacked" or request.to_stdout:
+        sources.keep_list()
+        total = count(sources, ignore_case)
+    elif sources.countable:
+        total = count(sources, ignore_case)
+    if total == 0:
+        raise UsageError(nothing_found(request, sources))
+    if request.to_stdout and total != 1:
+        raise UsageError(f"-o - writes one image's result, and there are {total}; give one image, or a folder with -o.")
+    return Job(request, found, processor, sources, total, ignore_case)
+
+
+def nothing_found(request: Request, sources: Sources) -> str:
+    named = ", ".join(f"'{text}'" for text in request.inputs[:3])
+    held = f" ({sources.skipped} other files; to read .tar files, name them)" if sources.skipped else ""
+    return f"There are no images in {named}{held}."
+
+
+def devices(text: str) -> list[str]:
+    """`cuda:0,cuda:1` -> both; `cuda:all` -> every one there is; `auto` -> the best one."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if names == ["cuda:all"]:
+        import torch
+
+        names = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cuda"]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"'{text}' names no device, or one twice; use auto, cpu, cuda, cuda:1, mps or cuda:all.")
+    return names
+
+
+def revision(found: Resolved, request: Request) -> str:
+    """What tells one model's weights from another's of the same name: a commit, or a fingerprint of the files."""
+    drawn = f"+random:{request.seed}" if request.random_init else ""
+    if found.repo.commit:
+        return found.repo.commit + drawn
+    return "files:" + fingerprint(found, weights=not request.random_init) + drawn
+
+
+def fingerprint(found: Resolved, weights: bool) -> str:
+    """Of a local model: its configuration, and of each weight file the size and a sample of the content."""
+    config = {key: value for key, value in found.config.to_dict().items() if key not in ("out_features", "out_indices")}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for path in sorted(weight_files(Path(found.repo.name))) if weights else ():
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for part in range(65):
+                file.seek(part * max(0, size - 4096) // 64)
+                digest.update(file.read(4096))
+    return digest.hexdigest()[:16]
+
+
+def weight_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_space(folder: Path) -> int:
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free

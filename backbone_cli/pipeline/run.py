@@ -1,0 +1,166 @@
+"""A run, from the first image to the last, as a stream of what happens."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+from ..errors import ImageError
+from .batches import Ahead, Batch, Group, Result, groups
+from .claims import Claims
+from .decoding import Decoding, timed
+from .events import Event, Finished, Started
+from .folder import Index
+from .formats import Array
+from .prepare import Job
+from .sinks import Maps, Sink
+from .sources import Item, part_of
+
+Engine = Callable[[Array], Sequence[Maps | ImageError]]
+
+DEPTH = 3
+"""How many groups are decoded ahead, and how many batches may wait to be written."""
+
+
+def start(job: Job) -> Generator[Event, None, None]:
+    """Do what the job says, on the device that it names."""
+
+    def load() -> Engine:
+        from .engine import load_engine
+
+        return load_engine(job.found, job.processor, job.request, job.devices[0])
+
+    return run_to_stdout(job, load) if job.request.to_stdout else run(job, load)
+
+
+def run(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
+    """Do what the job says. Whoever stops listening stops the run; what was finished is kept."""
+    folder, index = job.folder(), job.index()
+    sink = job.sink(folder.is_ours)
+    if folder.is_ours:
+        index.load()
+    claims, past = Claims(job.ignore_case), Past(index, sink)
+    items = part_of(claims.pass_by(job.sources), job.request.shard)
+    engine: Engine | None = None
+    yield Started(job.part)
+    with Decoding(job.decoder(), job.workers) as decoding, closing(index), closing(sink), Writer(sink, index) as writer:
+        for group in Ahead(groups(items, past.is_done, job.group_size), decoding, DEPTH):
+            yield from skipped(group)
+            if any(group.pending):
+                if engine is None and all(group.pending):
+                    engine = load()  # while its images are being decoded
+                if not index.is_open:
+                    folder.begin()
+                    index.begin()
+                group.wait(decoding)
+                results = group.failures()
+                for batch in group.batches(job.batch_size):
+                    engine = engine or load()
+                    writer.submit(results + compute(engine, batch))
+                    results = []
+                writer.submit(results)
+            for event in writer.finished(at_most=DEPTH):
+                yield event
+                if event.status == "failed" and job.request.on_error == "stop":
+                    return
+        yield from writer.finished(at_most=0)
+        index.tidy(claims.positions)
+        sink.finish(index.failed_rows())
+        index.publish()
+
+
+def run_to_stdout(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
+    """One image's result, to standard output, and nothing to resume."""
+    (item,) = Claims().pass_by(job.sources)
+    yield Started(1)
+    start = time.perf_counter()
+    try:
+        if item.error:
+            raise ImageError(item.error)
+        (maps,) = load()(timed(job.decoder(), item).array[None])
+        if isinstance(maps, ImageError):
+            raise maps
+        outputs = job.sink(ours=False).write(item, maps)
+    except ImageError as error:
+        yield Finished(item.source, item.name, "failed", error=str(error))
+    else:
+        yield Finished(item.source, item.name, "done", outputs, seconds=time.perf_counter() - start)
+
+
+class Past:
+    """What earlier runs in the same folder have to say about an image."""
+
+    def __init__(self, index: Index, sink: Sink) -> None:
+        self.index, self.sink = index, sink
+
+    def is_done(self, item: Item) -> bool:
+        if item.error:
+            return False
+        if owner := self.index.owner(item):
+            item.error = f"Its output would have the name '{item.name}', which is that of '{owner}' in this folder."
+            return False
+        outputs = self.index.outputs(item)
+        return outputs is not None and self.sink.holds(item, outputs)
+
+
+def skipped(group: Group) -> Iterator[Event]:
+    for item, pending in zip(group.items, group.pending, strict=True):
+        if not pending:
+            yield Finished(item.source, item.name, "skipped")
+
+
+def compute(engine: Engine, batch: Batch) -> list[Result]:
+    """What comes of the images of a batch that are to be done."""
+    start = time.perf_counter()
+    maps = engine(batch.pixels)
+    share = (time.perf_counter() - start) / len(batch.items)
+    results = zip(batch.items, maps, batch.seconds, batch.pending, strict=True)
+    return [(item, found, seconds + share) for item, found, seconds, pending in results if pending]
+
+
+class Writer:
+    """Writes behind the model's back, in a thread: first an image's files, then its line in the index."""
+
+    def __init__(self, sink: Sink, index: Index) -> None:
+        self.sink, self.index = sink, index
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self.jobs: deque[Future[list[Finished]]] = deque()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What was computed is still written."""
+        self.thread.shutdown()
+
+    def submit(self, results: list[Result]) -> None:
+        if results:
+            results.sort(key=lambda result: result[0].position)
+            self.jobs.append(self.thread.submit(self.record, results))
+
+    def record(self, results: Sequence[Result]) -> list[Finished]:
+        finished = [self.settle(*result) for result in results]
+        self.index.record(zip((item for item, _, _ in results), finished, strict=True))
+        return finished
+
+    def settle(self, item: Item, maps: Maps | ImageError, seconds: float) -> Finished:
+        start = time.perf_counter()
+        try:
+            if isinstance(maps, ImageError):
+                raise maps
+            outputs = self.sink.write(item, maps)
+        except ImageError as error:
+            return Finished(
+                item.source, item.name, "failed", error=str(error), row=self.sink.row(item), seconds=seconds
+            )
+        size = {stage: array.nbytes for stage, array in maps.items()}
+        seconds += time.perf_counter() - start
+        return Finished(item.source, item.name, "done", outputs, seconds=seconds, bytes=size)
+
+    def finished(self, at_most: int) -> Iterator[Finished]:
+        """What is written by now; waits until at most so many batches are not."""
+        while self.jobs and (len(self.jobs) > at_most or self.jobs[0].done()):
+            yield from self.jobs.popleft().result()
