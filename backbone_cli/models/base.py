@@ -30,6 +30,9 @@ A row speaks for a module or for one tensor; what follows our name on the left f
 A tuple is several tensors laid one after another (query, key, value); a list is alternatives, the usual one first.
 """
 
+# For `may_lack`: only the backbone class has these norms; every other checkpoint leaves them as they start.
+STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}
+
 
 @dataclass
 class Output:
@@ -300,4 +303,13 @@ def adopt(mine: nn.Module, other: nn.Module) -> None:
             mine.register_buffer(name, buffer)
 
 
-__all__ = ["Backbone", "BackboneConfigMixin", "BackboneMixin", "BackboneOutput", "Names", "Output", "Source"]
+__all__ = [
+    "STAGE_NORMS",
+    "Backbone",
+    "BackboneConfigMixin",
+    "BackboneMixin",
+    "BackboneOutput",
+    "Names",
+    "Output",
+    "Source",
+]

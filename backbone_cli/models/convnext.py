@@ -18,7 +18,7 @@ from ..configs.base import Size
 from ..configs.convnext import ConvNextConfig, ConvNextShape
 from ..configs.convnextv2 import ConvNextV2Config
 from ..configs.dinov3_convnext import DINOv3ConvNextConfig
-from .base import Backbone, Names
+from .base import STAGE_NORMS, Backbone, Names
 from .layers import Mlp, channels_first, channels_last
 
 EPS = 1e-6  # of every norm of ConvNext and V2, whatever `layer_norm_eps` says: that is the classifier's
@@ -133,7 +133,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
         self.norm = nn.LayerNorm(dim, eps)
         self.mlp = Mlp(dim, 4 * dim, act)
-        self.scale = nn.Parameter(torch.empty(dim)) if scaled else None
+        self.scale = nn.Parameter(torch.ones(dim)) if scaled else None
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         y = self.mlp(self.norm(channels_last(self.conv(channels_first(x)))))
@@ -145,8 +145,8 @@ class ResponseNorm(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, 1, 1, dim))
-        self.bias = nn.Parameter(torch.empty(1, 1, 1, dim))
+        self.weight = nn.Parameter(torch.zeros(1, 1, 1, dim))
+        self.bias = nn.Parameter(torch.zeros(1, 1, 1, dim))
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         response = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
@@ -182,6 +182,3 @@ DINOV3_NAMES: Names = {
     "layers.*.*.mlp.fc2": f"{DINOV3_LAYER}.pointwise_conv2",
     "layers.*.*.scale": f"{DINOV3_LAYER}.gamma",
 }
-
-# Only the backbone class has them; every other checkpoint leaves them as they start.
-STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}

@@ -75,8 +75,8 @@ class Layer(nn.Module):
         self.modulation = Modulation(config, dim, config.focal_levels[stage], config.focal_windows[stage])
         self.norm2 = nn.LayerNorm(dim, config.layer_norm_eps)
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio), config.hidden_act)
-        self.scale1 = nn.Parameter(torch.empty(dim)) if config.use_layerscale else None
-        self.scale2 = nn.Parameter(torch.empty(dim)) if config.use_layerscale else None
+        self.scale1 = nn.Parameter(torch.ones(dim)) if config.use_layerscale else None
+        self.scale2 = nn.Parameter(torch.ones(dim)) if config.use_layerscale else None
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         for part, norm, scale in ((self.modulation, self.norm1, self.scale1), (self.mlp, self.norm2, self.scale2)):

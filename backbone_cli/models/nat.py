@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..configs.dinat import DinatConfig
 from ..configs.nat import NatConfig
-from .base import Backbone, Names
+from .base import STAGE_NORMS, Backbone, Names
 from .layers import Mlp, channels_first, channels_last, join_heads, of_sizes, split_heads
 
 
@@ -228,6 +228,3 @@ NAMES: Names = {
     "downs.*": "encoder.levels.*.downsample",
     "norms.*": "hidden_states_norms.*",
 }
-
-# Only the backbone class has them; every other checkpoint leaves them as they start.
-STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}

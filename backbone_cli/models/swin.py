@@ -19,7 +19,7 @@ from ..configs.base import pair
 from ..configs.maskformer_swin import MaskFormerSwinConfig
 from ..configs.swin import SwinConfig
 from ..configs.swinv2 import Swinv2Config
-from .base import Backbone, Names
+from .base import STAGE_NORMS, Backbone, Names
 from .layers import Mlp, channels_first, channels_last, pad_to_multiple
 
 
@@ -220,6 +220,3 @@ NAMES: Names = {
     "merges.*": "encoder.layers.*.downsample",
     "norms.*": "hidden_states_norms.*",
 }
-
-# Only the backbone class has them; every other checkpoint leaves them as they start.
-STAGE_NORMS = {"hidden_states_norms.*.weight": 1.0, "hidden_states_norms.*.bias": 0.0}
