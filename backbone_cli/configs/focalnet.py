@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .base import BackboneConfig, Size, doubling, enough, pair
 
@@ -38,6 +38,9 @@ class FocalNetConfig(BackboneConfig):
     @property
     def widths(self) -> list[int]:
         return doubling(self.embed_dim, len(self.depths))
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"hidden_sizes": self.num_features[1:]}  # transformers counts on them
 
     @property
     def num_features(self) -> list[int]:
