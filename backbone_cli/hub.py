@@ -72,9 +72,15 @@ class HubRepo(Repo):
 
     def find(self, filename: str) -> Path | None:
         import huggingface_hub as hf
+        from huggingface_hub import errors
 
         at = self.commit or self.revision
-        cached = hf.try_to_load_from_cache(self.name, filename, revision=at)
+        try:
+            cached = hf.try_to_load_from_cache(self.name, filename, revision=at)
+        except errors.HFValidationError as error:
+            raise ModelNotFound(
+                f"There is no folder '{self.name}', and a hub repository can't be called so."
+            ) from error
         if isinstance(cached, str):
             return self.remember(Path(cached))
         if cached is not None:  # the cache knows that there is no such file
@@ -97,7 +103,16 @@ class HubRepo(Repo):
         what = f"'{self.name}'" + (f" at revision '{self.revision}'" if self.revision else "")
         try:
             return self.remember(Path(hf.hf_hub_download(self.name, filename, revision=at)))
-        except errors.RemoteEntryNotFoundError:
+        except errors.LocalEntryNotFoundError as error:
+            if isinstance(error.__cause__, errors.HfHubHTTPError | errors.FileMetadataError):  # the hub did answer
+                raise ModelError(
+                    f"{filename} of {what} could not be downloaded: {first_line(error.__cause__)}"
+                ) from error
+            raise ModelError(
+                f"{filename} of {what} is not in the cache and the hub can't be reached at {hf.constants.ENDPOINT}."
+                " Check the network, or use a local folder."
+            ) from error
+        except errors.EntryNotFoundError:
             return None
         except errors.GatedRepoError as error:
             raise ModelError(
@@ -111,16 +126,8 @@ class HubRepo(Repo):
                 f"There is no folder and no hub repository '{self.name}'. Check the name; if the repository is"
                 " private, log in (`hf auth login`) or set HF_TOKEN."
             ) from error
-        except errors.HFValidationError as error:
-            raise ModelNotFound(
-                f"There is no folder '{self.name}', and a hub repository can't be called so."
-            ) from error
-        except errors.LocalEntryNotFoundError as error:
-            raise ModelError(
-                f"{filename} of {what} is not in the cache and the hub can't be reached at {hf.constants.ENDPOINT}."
-                " Check the network, or use a local folder."
-            ) from error
-        except OSError as error:  # the client's HTTP errors are OSErrors, too
+        # The second is of the library beneath the client, which lets a connection that is cut for good through.
+        except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]
             raise ModelError(f"{filename} of {what} could not be downloaded: {first_line(error)}") from error
 
     def remember(self, path: Path) -> Path:
