@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import OutputError, UsageError
 from ..pipeline.events import Finished
 from ..pipeline.request import Dtype, Format, Layout, OnError, Pool, Request, SaveDtype
+from ..pipeline.units import duration, human
 from . import options
-from .console import console
+from .console import console, table
 
 if TYPE_CHECKING:
     from ..pipeline.prepare import Job
@@ -92,7 +92,7 @@ def extract(
     backbone extract -m ./my-model img.jpg -o - > map.npy
     """
     from ..pipeline.prepare import prepare
-    from ..pipeline.run import start
+    from ..pipeline.run import interruptible, start
     from .progress import Progress
 
     request = Request(
@@ -125,8 +125,10 @@ def extract(
     )
     check_stdout(request, as_json)
     job = prepare(request)
+    if dry_run:
+        return tell_plan(job, as_json)
     tell_choices(job)
-    with terminable(), closing(start(job)) as events, Progress() as progress:
+    with interruptible(), closing(start(job)) as events, Progress() as progress:
         for event in events:
             progress.see(event)
             if as_json and isinstance(event, Finished) and event.status != "skipped":
@@ -142,22 +144,31 @@ def check_stdout(request: Request, as_json: bool) -> None:
         raise UsageError("-o - writes bytes that a terminal can't show; send them on: `-o - > map.npy`.")
 
 
+def tell_plan(job: Job, as_json: bool) -> int:
+    from ..pipeline.dry_run import plan
+
+    found = plan(job)
+    if as_json:
+        console.data(json.dumps(found.to_dict()))
+    else:
+        console.data(f"{found.images:,} images, of which {found.to_do:,} are to be done, {found.batch_size} at once")
+        rows = ((s["name"], shape_text(s["shape"]), human(s["bytes"])) for s in found.stages)
+        console.data(table(("stage", "shape of one", "all images"), rows))
+        console.data(f"{human(found.bytes)} in all; {human(found.free)} are free for '{job.request.output}'")
+        time = "no image of the sample could be read" if found.seconds is None else f"about {duration(found.seconds)}"
+        console.data(f"Time: {time}")
+    if found.bytes > found.free:
+        console.error("That does not fit: choose fewer stages, --pool mean, --save-dtype float16, or another disk.")
+        return OutputError.exit_code
+    return 0
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    return " x ".join(map(str, shape)) if shape else "varies"
+
+
 def tell_choices(job: Job) -> None:
     config = job.found.config
     console.detail(f"Model: {job.found.name} ({job.found.family.model_type}, {job.settings['revision']}).")
     console.detail(f"Stages: {', '.join(job.stages)}; each map is {config.maps_are}.")
     console.detail(f"Batches of {job.batch_size}, {job.workers} processes to decode.")
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: what was computed is written first."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)

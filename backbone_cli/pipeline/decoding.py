@@ -47,7 +47,7 @@ class Decoder:
         from ..images.decode import decode
 
         source = Path(item.path) if item.span is None else read_span(item.path, *item.span)
-        image = decode(source, max_pixels=self.max_pixels, draft=self.processor.least if self.fast else None)
+        image = decode(source, max_pixels=self.max_pixels, draft=self.processor.draft if self.fast else None)
         return self.processor.geometry(image, fast=self.fast)
 
 
@@ -101,23 +101,17 @@ class Child:
     """A process that decodes. It speaks pickle through its standard streams, and ends when ours do."""
 
     def __init__(self, decoder: Callable[[Item], Array]) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        code = f"from {__name__} import serve; serve()"
+        self.process = child_process(code, stderr=subprocess.DEVNULL, env=os.environ | one_thread)
         if self.ask(decoder) is None:
             raise BackboneError(f"The process that decodes images can't be started ({self.end()}); try --workers 0.")
 
     def ask(self, what: object) -> Any:
         """The answer; None where there is none any more."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdout
         with suppress(OSError, EOFError, pickle.UnpicklingError):
-            pickle.dump(what, self.process.stdin, protocol=5)
-            self.process.stdin.flush()
+            tell(self.process.stdin, what)
             return pickle.load(self.process.stdout)
         return None
 
@@ -132,11 +126,23 @@ class Child:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
+def child_process(code: str, **kwargs: Any) -> subprocess.Popen[bytes]:
+    """A bare interpreter that finds the modules that this one does."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; {code}"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **kwargs)
+
+
+def take_stdout() -> IO[bytes]:
+    """Standard output for our answers alone: what a library prints must not get between them."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
 def serve() -> None:
     """The life of a child: a decoder, then images until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; our parent decides
-    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between our answers
+    questions, answers = sys.stdin.buffer, take_stdout()
     with suppress(EOFError, BrokenPipeError):
         decoder = pickle.load(questions)
         tell(answers, "ready")
@@ -148,9 +154,10 @@ def serve() -> None:
                 tell(answers, error)
 
 
-def tell(answers: IO[bytes], what: object) -> None:
-    pickle.dump(what, answers, protocol=5)
-    answers.flush()
+def tell(stream: IO[bytes] | None, what: object) -> None:
+    assert stream
+    pickle.dump(what, stream, protocol=5)
+    stream.flush()
 
 
 def timed(decoder: Callable[[Item], Array], item: Item) -> Pixels:

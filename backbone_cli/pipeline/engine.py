@@ -31,6 +31,8 @@ def load_engine(found: Resolved, processor: ImageProcessor, request: Request, de
     from ..inference import optimize
 
     where = choose_device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
     dtype = getattr(torch, request.dtype)
     with allocating("The model", where):
         if request.random_init:

@@ -166,12 +166,8 @@ def parse(raw: bytes) -> dict[str, Any] | None:
     return line if whole and raw.endswith(b"\n") else None
 
 
-class Index:
-    """What became of each image, on disk as it happens: a line is written once all its files are in their places.
-
-    Lines are appended as images finish, so an image that was done in a second try has two; the last one counts, and
-    `tidy` leaves one a source, in the order of the inputs.
-    """
+class Recorder:
+    """What earlier runs have done, and where it is told what this one does."""
 
     def __init__(self, folder: Path, shard: tuple[int, int] | None, hidden: bool) -> None:
         """`hidden`: the index appears under its name when the run is finished, as the files of stacks do."""
@@ -179,33 +175,26 @@ class Index:
         self.path = folder / index_name(shard)
         self.working = part_path(self.path) if hidden else self.path
         self.files: list[Path] = []
-        self.old = Ledger("source", "name", "done", "file", "at", "size")
-        self.descriptor: int | None = None
-        self.size = 0
-        self.latest = -1
-        self.in_order = True
-        """Whether every line so far is by this run, and in the order of the inputs."""
-
-    @property
-    def is_open(self) -> bool:
-        return self.descriptor is not None
+        self.old = Ledger("source", "name", "file", "at", "size")
 
     def load(self) -> None:
         """Read what earlier runs, and other shards, left."""
-        self.files = [path for path in (*index_files(self.folder), self.working) if path.exists()]
-        for number, path in enumerate(dict.fromkeys(self.files)):
+        self.files = [path for path in dict.fromkeys((*index_files(self.folder), self.working)) if path.exists()]
+        for number, path in enumerate(self.files):
             for at, size, line in scan(path):
-                if line:
-                    done = line.get("status") == "done"
-                    self.old.put(line["source"], line.get("name", ""), int(done), number, at, size)
-        self.in_order = not any(path in (self.path, self.working) for path in self.files)
+                if line and line.get("status") == "done":
+                    self.old.put(line["source"], str(line.get("name")), number, at, size)
+
+    @property
+    def done(self) -> int:
+        return len(self.old)
 
     def outputs(self, item: Item) -> Outputs | None:
         """Where an earlier run put this image's maps, if it did."""
         row = self.old.get("source", item.source)
-        if row is None or not row[2]:
+        if row is None:
             return None
-        _, _, _, number, at, size = row
+        _, _, number, at, size = row
         with self.files[number].open("rb") as file:
             file.seek(at)
             line = parse(file.read(size))
@@ -213,8 +202,25 @@ class Index:
 
     def owner(self, item: Item) -> str | None:
         """The input that an earlier run gave this name to, where that is another one."""
-        row = self.old.get("name", item.name, "done = 1 AND source != ?", item.source)
+        row = self.old.get("name", item.name, "source != ?", item.source)
         return row[0] if row else None
+
+    def record(self, finished: Iterable[tuple[Item, Finished]]) -> None:
+        raise NotImplementedError
+
+
+class Index(Recorder):
+    """What became of each image, on disk as it happens: a line is written once all its files are in their places.
+
+    Lines are appended as images finish, so an image that was done in a second try has two; the last one counts, and
+    `tidy` leaves one a source, in the order of the inputs.
+    """
+
+    descriptor: int | None = None
+    size: int = 0
+    latest: int = -1
+    in_order: bool = False
+    """Whether every line is by this run, and in the order of the inputs."""
 
     def begin(self) -> None:
         """Be ready to write. A stack's finished index hides again, since its rows are about to change."""
@@ -226,6 +232,7 @@ class Index:
                 raise OutputRefused(f"Another run is writing to '{self.folder}' now; wait for it, or use --shard.")
             self.size = whole_lines(self.descriptor)
             os.ftruncate(self.descriptor, self.size)
+            self.in_order = self.size == 0
 
     def record(self, finished: Iterable[tuple[Item, Finished]]) -> None:
         """Append a line for each image; all of them are written or, on a full disk, none."""

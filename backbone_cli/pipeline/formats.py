@@ -132,12 +132,13 @@ def safetensors_entries(file: IO[bytes]) -> dict[str, Entry]:
     }
 
 
-def read_array(path: Path, entry: Entry) -> Array:
-    """One array of a file, mapped; bfloat16 becomes float32, which is exact."""
+def read_array(path: Path, entry: Entry, row: int | None = None) -> Array:
+    """One array of a file, or one row of it, mapped; bfloat16 becomes float32, which is exact."""
     if 0 in entry.shape:
         return np.empty(entry.shape, STORED[entry.dtype])
-    mapped = np.memmap(path, STORED[entry.dtype], "r", entry.offset, entry.shape)
-    return widen(mapped) if entry.dtype == "bfloat16" else mapped
+    array: Array = np.memmap(path, STORED[entry.dtype], "r", entry.offset, entry.shape)
+    array = array if row is None else array[row]
+    return widen(array) if entry.dtype == "bfloat16" else array
 
 
 def widen(halves: Array) -> Array:

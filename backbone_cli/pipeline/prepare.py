@@ -48,6 +48,8 @@ class Job:
     total: int | None
     """How many inputs there are (of all shards), where that is known."""
     ignore_case: bool
+    lane: tuple[int, int] | None
+    """What this process does of the inputs: the shard, or, of several devices, this one's part of it."""
 
     @cached_property
     def stages(self) -> list[str]:
@@ -61,7 +63,7 @@ class Job:
     def on_gpu(self) -> bool:
         """Told without torch, which takes a second to import; where it is wrong, sizes are less than the best."""
         if self.devices != ["auto"]:
-            return self.devices != ["cpu"]
+            return not all(name.startswith("cpu") for name in self.devices)
         return Path("/dev/nvidiactl").exists() or sys.platform == "darwin"
 
     @cached_property
@@ -84,7 +86,7 @@ class Job:
             return self.request.workers
         cores = available_cores()
         wanted = cores - 1 if self.on_gpu else cores // 2
-        return max(1, min(wanted, 32, self.part or wanted))
+        return max(1, min(wanted // len(self.devices), 32, self.part or wanted))
 
     @cached_property
     def part(self) -> int | None:
@@ -148,10 +150,11 @@ class Job:
         shapes = self.shapes(size).items()
         return {stage: width * math.prod(shape) for stage, shape in shapes}
 
-    def check_space(self, images: int) -> None:
-        """Raise OutputError where so many images can't fit on the disk."""
-        if self.request.to_stdout or not (size := self.processor.fixed_size):
+    def check_space(self, done: int) -> None:
+        """Raise OutputError where the images that are not done yet, of all shards, can't fit on the disk."""
+        if self.total is None or not (size := self.processor.fixed_size):
             return
+        images = max(0, self.total - done)
         needed, free = images * sum(self.bytes_by_stage(size).values()), free_space(Path(self.request.output))
         if needed > free:
             raise OutputError(
@@ -186,7 +189,7 @@ def prepare(request: Request) -> Job:
         raise UsageError(nothing_found(request, sources))
     if request.to_stdout and total != 1:
         raise UsageError(f"-o - writes one image's result, and there are {total}; give one image, or a folder with -o.")
-    return Job(request, found, processor, sources, total, ignore_case)
+    return Job(request, found, processor, sources, total, ignore_case, request.shard)
 
 
 def nothing_found(request: Request, sources: Sources) -> str:
@@ -217,8 +220,7 @@ def revision(found: Resolved, request: Request) -> str:
 
 def fingerprint(found: Resolved, weights: bool) -> str:
     """Of a local model: its configuration, and of each weight file the size and a sample of the content."""
-    config = {key: value for key, value in found.config.to_dict().items() if key not in ("out_features", "out_indices")}
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    digest = hashlib.sha256(found.repo.file("config.json").read_bytes())
     for path in sorted(weight_files(Path(found.repo.name))) if weights else ():
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 
 from ..errors import ImageError
 from .batches import Ahead, Batch, Group, Result, groups
 from .claims import Claims
 from .decoding import Decoding, timed
 from .events import Event, Finished, Started
-from .folder import Index
+from .folder import Index, Recorder
 from .formats import Array
 from .prepare import Job
 from .sinks import Maps, Sink
@@ -26,14 +28,33 @@ DEPTH = 3
 
 
 def start(job: Job) -> Generator[Event, None, None]:
-    """Do what the job says, on the device that it names."""
+    """Do what the job says, on the devices that it names."""
+    if len(job.devices) > 1 and not job.request.to_stdout:
+        from .fleet import run_fleet
 
-    def load() -> Engine:
-        from .engine import load_engine
-
-        return load_engine(job.found, job.processor, job.request, job.devices[0])
-
+        return run_fleet(job)
+    load = partial(load_engine, job, job.devices[0])
     return run_to_stdout(job, load) if job.request.to_stdout else run(job, load)
+
+
+def load_engine(job: Job, device: str) -> Engine:
+    from . import engine
+
+    return engine.load_engine(job.found, job.processor, job.request, device)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: what was computed is still written."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def run(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
@@ -42,19 +63,43 @@ def run(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
     sink = job.sink(folder.is_ours)
     if folder.is_ours:
         index.load()
-    claims, past = Claims(job.ignore_case), Past(index, sink)
-    items = part_of(claims.pass_by(job.sources), job.request.shard)
-    engine: Engine | None = None
+    claims = Claims(job.ignore_case)
+    job.check_space(index.done)
     yield Started(job.part)
-    with Decoding(job.decoder(), job.workers) as decoding, closing(index), closing(sink), Writer(sink, index) as writer:
+
+    def begin() -> None:
+        folder.begin()
+        index.begin()
+
+    with closing(index), closing(sink):
+        if (yield from work(job, load, begin, claims, index, sink)):
+            finish(index, sink, claims)
+
+
+def finish(index: Index, sink: Sink, claims: Claims) -> None:
+    """Every input was seen: what appears only when it is whole appears now, files first."""
+    index.tidy(claims.positions)
+    sink.finish(index.failed_rows())
+    index.publish()
+
+
+def work(
+    job: Job, load: Callable[[], Engine], begin: Callable[[], None], claims: Claims, index: Recorder, sink: Sink
+) -> Generator[Event, None, bool]:
+    """Bring every image of this job's part to its end; False where the run stops at a failed one."""
+    items = part_of(claims.pass_by(job.sources), job.lane)
+    past = Past(index, sink)
+    engine: Engine | None = None
+    begun = False
+    with Decoding(job.decoder(), job.workers) as decoding, Writer(sink, index) as writer:
         for group in Ahead(groups(items, past.is_done, job.group_size), decoding, DEPTH):
             yield from skipped(group)
             if any(group.pending):
                 if engine is None and all(group.pending):
                     engine = load()  # while its images are being decoded
-                if not index.is_open:
-                    folder.begin()
-                    index.begin()
+                if not begun:
+                    begin()
+                    begun = True
                 group.wait(decoding)
                 results = group.failures()
                 for batch in group.batches(job.batch_size):
@@ -65,11 +110,9 @@ def run(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
             for event in writer.finished(at_most=DEPTH):
                 yield event
                 if event.status == "failed" and job.request.on_error == "stop":
-                    return
+                    return False
         yield from writer.finished(at_most=0)
-        index.tidy(claims.positions)
-        sink.finish(index.failed_rows())
-        index.publish()
+    return True
 
 
 def run_to_stdout(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
@@ -93,7 +136,7 @@ def run_to_stdout(job: Job, load: Callable[[], Engine]) -> Generator[Event, None
 class Past:
     """What earlier runs in the same folder have to say about an image."""
 
-    def __init__(self, index: Index, sink: Sink) -> None:
+    def __init__(self, index: Recorder, sink: Sink) -> None:
         self.index, self.sink = index, sink
 
     def is_done(self, item: Item) -> bool:
@@ -124,7 +167,7 @@ def compute(engine: Engine, batch: Batch) -> list[Result]:
 class Writer:
     """Writes behind the model's back, in a thread: first an image's files, then its line in the index."""
 
-    def __init__(self, sink: Sink, index: Index) -> None:
+    def __init__(self, sink: Sink, index: Recorder) -> None:
         self.sink, self.index = sink, index
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self.jobs: deque[Future[list[Finished]]] = deque()

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -157,7 +157,7 @@ class Stacks(Sink):
                 else safetensors_header(inside, self.dtype)
             )
             with blame(path):
-                if path.exists():
+                with suppress(FileNotFoundError):
                     path.replace(part_path(path))
                 descriptor = os.open(part_path(path), os.O_RDWR | os.O_CREAT, 0o666)
                 at = len(header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -67,7 +69,8 @@ class Sources:
     inputs: tuple[str, ...]
     root: str | None = None
     null: bool = False
-    listed: IO[bytes] | None = field(default=None, init=False)
+    listed: Path | None = field(default=None, init=False)
+    """A copy of what came through standard input."""
     skipped: int = field(default=0, init=False)
     """Files in folders and tars that are no images by their suffix, in the latest walk."""
 
@@ -78,9 +81,11 @@ class Sources:
 
     def keep_list(self) -> None:
         """Read standard input now, into a file, so that its paths can be walked twice."""
-        if "-" in self.inputs:
-            self.listed = tempfile.TemporaryFile()  # noqa: SIM115
-            shutil.copyfileobj(sys.stdin.buffer, self.listed)
+        if "-" in self.inputs and self.listed is None:
+            with tempfile.NamedTemporaryFile(prefix="backbone-", delete=False) as file:
+                atexit.register(Path(file.name).unlink)
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            self.listed = Path(file.name)
 
     def paths(self) -> Iterator[str]:
         """What was named on the command line and, for `-`, on standard input."""
@@ -88,9 +93,8 @@ class Sources:
             if text != "-":
                 yield text
                 continue
-            if self.listed:
-                self.listed.seek(0)
-            yield from read_list(self.listed or sys.stdin.buffer, self.null)
+            with self.listed.open("rb") if self.listed else nullcontext(sys.stdin.buffer) as file:
+                yield from read_list(file, self.null)
 
     def check(self) -> None:
         """Where nothing that was named exists, the command was wrong, not the images."""
