@@ -9,7 +9,6 @@ Shapes: B images, H x W patches, C channels, n windows an image of N = w·w patc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ from ..configs.maskformer_swin import MaskFormerSwinConfig
 from ..configs.swin import SwinConfig
 from ..configs.swinv2 import Swinv2Config
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, channels_first, channels_last, pad_to_multiple
+from .layers import Mlp, channels_first, channels_last, join_heads, of_sizes, pad_to_multiple, split_heads
 
 
 class SwinBackbone(Backbone):
@@ -80,7 +79,7 @@ class Embed(nn.Module):
         self.proj = nn.Conv2d(config.num_channels, config.embed_dim, self.patch, self.patch)
         self.norm = nn.LayerNorm(config.embed_dim)
         if config.use_absolute_embeddings:
-            self.positions = nn.Parameter(torch.empty(1, self.grid[0] * self.grid[1], config.embed_dim))
+            self.positions = nn.Parameter(torch.zeros(1, self.grid[0] * self.grid[1], config.embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.proj(channels_first(pad_to_multiple(channels_last(pixels), *self.patch)))
@@ -115,21 +114,27 @@ class Block(nn.Module):
 class WindowAttention(nn.Module):
     """Attention inside windows, with a learned bias for each offset between two patches of a window."""
 
+    by_size = ("bias",)
+
     def __init__(self, dim: int, heads: int, window: int, shift: int, qkv_bias: bool) -> None:
         super().__init__()
         self.heads, self.window, self.shift = heads, window, shift
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         return in_windows(self.attend, x, self.window, self.shift)
 
     def attend(self, windows: Tensor, mask: Tensor | None) -> Tensor:  # B·n N C
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
-        bias = self.table[offsets(self.window, windows.device)].permute(2, 0, 1)[None]  # 1 heads N N
-        x = F.scaled_dot_product_attention(q, k, v, bias if mask is None else with_mask(bias, mask, len(windows)))
-        return self.proj(x.transpose(1, 2).flatten(2))
+        q, k, v = split_heads(self.qkv(windows), self.heads)  # B·n heads N D
+        x = F.scaled_dot_product_attention(q, k, v, self.bias(mask, len(windows)))
+        return self.proj(join_heads(x))
+
+    def bias(self, mask: Tensor | None, windows: int) -> Tensor:
+        """What is added to the scores of so many windows: 1 heads N N, or with a mask B·n heads N N."""
+        bias = self.table[offsets(self.window, self.table.device)].permute(2, 0, 1)[None]
+        return bias if mask is None else with_mask(bias, mask, windows)
 
 
 class Merge(nn.Module):
@@ -184,7 +189,7 @@ def from_windows(windows: Tensor, w: int, size: tuple[int, int]) -> Tensor:
     return windows.unflatten(1, (w, w)).unflatten(0, (-1, rows, cols)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-@lru_cache(maxsize=64)
+@of_sizes
 def offsets(w: int, device: torch.device) -> Tensor:
     """For each two of a window's N patches (N x N), the row of the bias table that their offset has."""
     at = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(w), indexing="ij")).flatten(1)  # 2 N
@@ -192,7 +197,7 @@ def offsets(w: int, device: torch.device) -> Tensor:
     return (apart[0] * (2 * w - 1) + apart[1]).to(device)
 
 
-@lru_cache(maxsize=64)
+@of_sizes
 def shift_mask(size: tuple[int, int], w: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """-100 between patches of a shifted window that came from opposite edges of the image: n 1 N N."""
     region = torch.zeros(1, *size, 1)

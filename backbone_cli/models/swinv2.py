@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from ..configs.swinv2 import Swinv2Config
 from .base import Backbone, Names
-from .layers import Mlp, channels_first
+from .layers import Mlp, channels_first, join_heads, of_sizes
 from .swin import Embed, in_windows, merged, offsets, with_mask
 
 
@@ -68,12 +67,14 @@ class Block(nn.Module):
 class CosineAttention(nn.Module):
     """Attention inside windows, by the angle between query and key; keys have no bias."""
 
+    by_size = ("bias",)
+
     def __init__(self, dim: int, heads: int, window: int, shift: int, pretrained: int, qkv_bias: bool) -> None:
         super().__init__()
         self.heads, self.window, self.shift, self.pretrained = heads, window, shift, pretrained
         self.qv = nn.Linear(dim, 2 * dim, bias=qkv_bias)
         self.k = nn.Linear(dim, dim, bias=False)
-        self.logit_scale = nn.Parameter(torch.empty(heads, 1, 1))
+        self.logit_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10)))
         self.position = nn.Sequential(nn.Linear(2, 512), nn.ReLU(), nn.Linear(512, heads, bias=False))
         self.proj = nn.Linear(dim, dim)
 
@@ -84,16 +85,16 @@ class CosineAttention(nn.Module):
         q, v = self.qv(windows).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
         k = self.k(windows).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         q = F.normalize(q, dim=-1) * self.logit_scale.clamp(max=math.log(100)).exp()
-        # The published code adds the mask twice.
-        bias = self.bias() if mask is None else with_mask(self.bias(), 2 * mask, len(windows))
-        x = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, bias, scale=1.0)
-        return self.proj(x.transpose(1, 2).flatten(2))
+        x = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, self.bias(mask, len(windows)), scale=1.0)
+        return self.proj(join_heads(x))
 
-    def bias(self) -> Tensor:
-        """What is added to the attention scores: 1 heads N N."""
+    def bias(self, mask: Tensor | None, windows: int) -> Tensor:
+        """What is added to the scores of so many windows: 1 heads N N, or with a mask B·n heads N N."""
         coordinates = log_coordinates(self.window, self.pretrained).to(self.logit_scale)
         table = 16 * torch.sigmoid(self.position(coordinates))
-        return table[offsets(self.window, table.device)].permute(2, 0, 1)[None]
+        bias = table[offsets(self.window, table.device)].permute(2, 0, 1)[None]
+        # The published code adds the mask twice.
+        return bias if mask is None else with_mask(bias, 2 * mask, windows)
 
 
 class Merge(nn.Module):
@@ -108,7 +109,7 @@ class Merge(nn.Module):
         return self.norm(self.reduction(merged(x)))
 
 
-@lru_cache(maxsize=64)
+@of_sizes
 def log_coordinates(w: int, pretrained: int) -> Tensor:
     """Each offset inside a window (rows, columns), in units of the window trained with, on a log scale: (2w-1)² x 2."""
     apart = 8 * torch.arange(1.0 - w, w, device="cpu") / max((pretrained or w) - 1, 1)
