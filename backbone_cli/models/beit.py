@@ -89,14 +89,17 @@ class Embed(nn.Module):
 class RelativeBias(nn.Module):
     """What each head adds to the score of two tokens, by their offset; three rows are for the class token."""
 
+    by_size = ("forward",)
+
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
         rows, cols = config.patches(*config.default_size())
         self.offsets = (2 * rows - 1, 2 * cols - 1)
         self.table = nn.Parameter(torch.zeros(self.offsets[0] * self.offsets[1] + 3, config.num_attention_heads))
 
-    def forward(self, grid: tuple[int, int]) -> Tensor:
-        return resize_offsets(self.table, self.offsets, grid)[offset_rows(grid, self.table.device)].permute(2, 0, 1)
+    def forward(self, grid: tuple[int, int]) -> Tensor:  # 1 heads N N: with fewer axes, attention is slow on a CPU
+        table = resize_offsets(self.table, self.offsets, grid)
+        return table[offset_rows(grid, table.device)].permute(2, 0, 1)[None]
 
 
 def relative_biases(config: BeitConfig, count: int) -> nn.ModuleList:

@@ -67,10 +67,11 @@ class Embed(nn.Module):
         dim, patch = config.hidden_size, pair(config.patch_size)
         self.proj = nn.Conv2d(config.num_channels, dim, patch, patch)
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
-        self.registers = nn.Parameter(torch.zeros(1, config.num_register_tokens, dim))
+        self.registers = nn.Parameter(torch.zeros(1, config.prefix - 1, dim)) if config.prefix > 1 else None
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return with_prefix(channels_last(self.proj(pixels)).flatten(1, 2), self.cls, self.registers)
+        registers = [] if self.registers is None else [self.registers]
+        return with_prefix(channels_last(self.proj(pixels)).flatten(1, 2), self.cls, *registers)
 
 
 def block(config: DINOv3ViTConfig) -> ViTBlock:

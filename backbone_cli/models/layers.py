@@ -107,7 +107,7 @@ class GatedMlp(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every token attends to every other, with a bias (heads N N) on the scores where one is given."""
+    """Every token attends to every other, with a bias (1 heads N N) on the scores where one is given."""
 
     def __init__(self, dim: int, heads: int, qkv_bias: bool = True) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ from backbone_cli import registry
 from backbone_cli.errors import UnsupportedModel
 
 REFUSED = [
+    ("beit", {"add_fpn": True, "out_indices": [0, 3]}, "add_fpn"),
+    ("beit", {"add_fpn": True, "out_indices": [0, 1, 2, 3], "reshape_hidden_states": False}, "reshape_hidden_states"),
     ("bit", {"global_padding": "valid"}, "global_padding"),
     ("bit", {"layer_type": "basic"}, "layer_type"),
     ("bit", {"num_groups": 48}, "num_groups"),
@@ -16,8 +18,11 @@ REFUSED = [
     ("convnext", {"num_hidden_layers": 3}, "num_stages"),
     ("convnextv2", {"hidden_sizes": [96, 192, 384]}, "hidden_sizes"),
     ("dinov3_convnext", {"depths": [1, 1]}, "depths"),
+    ("dinov2", {"num_attention_heads": 5}, "hidden_size"),
+    ("dinov3_vit", {"num_attention_heads": 64}, "head"),
     ("focalnet", {"focal_windows": [3, 4, 3, 3]}, "focal_windows"),
     ("focalnet", {"focal_levels": [3]}, "focal_levels"),
+    ("vitdet", {"reshape_hidden_states": False}, "reshape_hidden_states"),
 ]
 
 
