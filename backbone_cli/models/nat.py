@@ -86,7 +86,8 @@ class Block(nn.Module):
         self.attn = NeighbourhoodAttention(dim, config.num_heads[i], config.kernel_size, dilation, config.qkv_bias)
         self.norm2 = nn.LayerNorm(dim, config.layer_norm_eps)
         self.mlp = Mlp(dim, int(config.mlp_ratio * dim), config.hidden_act)
-        self.scales = nn.Parameter(torch.empty(2, dim)) if config.layer_scale_init_value > 0 else None
+        start = config.layer_scale_init_value
+        self.scales = nn.Parameter(torch.full((2, dim), start)) if start > 0 else None
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         x = x + self.scaled(0, self.attn(self.norm1(x)))
@@ -105,7 +106,7 @@ class NeighbourhoodAttention(nn.Module):
         super().__init__()
         self.heads, self.kernel, self.dilation = heads, kernel, dilation
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.table = nn.Parameter(torch.empty(heads, 2 * kernel - 1, 2 * kernel - 1))
+        self.table = nn.Parameter(torch.zeros(heads, 2 * kernel - 1, 2 * kernel - 1))
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
@@ -201,15 +202,20 @@ def cut(length: int, kernel: int, dilation: int) -> Cut:
     for first in range(dilation):
         count = len(range(first, length, dilation))
         for start in range(0, count, kernel):
-            query = torch.arange(start, start + kernel, device="cpu").clamp(max=count - 1)[:, None]
-            nearest = (query - kernel // 2).clamp(0, count - kernel)
-            key = nearest[0] + torch.arange(reach, device="cpu")
-            seen = (key >= nearest) & (key < nearest + kernel)
-            queries.append(first + dilation * query[:, 0])
-            keys.append(first + dilation * key.clamp(max=count - 1))
-            offsets.append(torch.where(seen, key - query + kernel - 1, 2 * kernel - 1))
-    some, kinds = torch.stack(offsets).unique(dim=0, return_inverse=True)
-    return Cut(torch.stack(queries), torch.stack(keys), some, kinds)
+            query = [min(i, count - 1) for i in range(start, start + kernel)]
+            nearest = [min(max(i - kernel // 2, 0), count - kernel) for i in query]
+            key = range(nearest[0], nearest[0] + reach)
+            queries.append([first + dilation * i for i in query])
+            keys.append([first + dilation * min(j, count - 1) for j in key])
+            offsets.append(
+                tuple(
+                    tuple(j - i + kernel - 1 if n <= j < n + kernel else 2 * kernel - 1 for j in key)
+                    for i, n in zip(query, nearest, strict=True)
+                )
+            )
+    some = list(dict.fromkeys(offsets))
+    kinds = [some.index(offset) for offset in offsets]
+    return Cut(*(torch.tensor(table, device="cpu") for table in (queries, keys, some, kinds)))
 
 
 BLOCK = "encoder.levels.*.layers.*"
