@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .auto import AutoBackbone, AutoConfig
+    from .auto import AutoBackbone, AutoConfig, AutoImageProcessor
     from .configs.base import BackboneConfig, BackboneConfigMixin
     from .configs.beit import BeitConfig
     from .configs.bit import BitConfig
@@ -24,27 +24,37 @@ if TYPE_CHECKING:
     from .configs.dinov2 import Dinov2Config
     from .configs.dinov2_with_registers import Dinov2WithRegistersConfig
     from .configs.dinov3_convnext import DINOv3ConvNextConfig
+    from .configs.dinov3_vit import DINOv3ViTConfig
     from .configs.focalnet import FocalNetConfig
     from .configs.maskformer_swin import MaskFormerSwinConfig
     from .configs.nat import NatConfig
     from .configs.resnet import ResNetConfig
+    from .configs.rt_detr_resnet import RTDetrResNetConfig
     from .configs.swin import SwinConfig
     from .configs.swinv2 import Swinv2Config
+    from .configs.timm_backbone import TimmBackboneConfig
+    from .configs.vitdet import VitDetConfig
+    from .configs.vitpose_backbone import VitPoseBackboneConfig
     from .models.base import Backbone, BackboneMixin, BackboneOutput
     from .models.beit import BeitBackbone
     from .models.bit import BitBackbone
     from .models.convnext import ConvNextBackbone, ConvNextV2Backbone, DINOv3ConvNextBackbone
     from .models.dinov2 import Dinov2Backbone, Dinov2WithRegistersBackbone
+    from .models.dinov3_vit import DINOv3ViTBackbone
     from .models.focalnet import FocalNetBackbone
     from .models.nat import DinatBackbone, NatBackbone
-    from .models.resnet import ResNetBackbone
+    from .models.resnet import ResNetBackbone, RTDetrResNetBackbone
     from .models.swin import MaskFormerSwinBackbone, SwinBackbone
     from .models.swinv2 import Swinv2Backbone
+    from .models.timm_backbone import TimmBackbone
+    from .models.vitdet import VitDetBackbone
+    from .models.vitpose_backbone import VitPoseBackbone
     from .registry import register
 
 __all__ = [
     "AutoBackbone",
     "AutoConfig",
+    "AutoImageProcessor",
     "Backbone",
     "BackboneConfig",
     "BackboneConfigMixin",
@@ -60,6 +70,8 @@ __all__ = [
     "ConvNextV2Config",
     "DINOv3ConvNextBackbone",
     "DINOv3ConvNextConfig",
+    "DINOv3ViTBackbone",
+    "DINOv3ViTConfig",
     "DinatBackbone",
     "DinatConfig",
     "Dinov2Backbone",
@@ -72,12 +84,20 @@ __all__ = [
     "MaskFormerSwinConfig",
     "NatBackbone",
     "NatConfig",
+    "RTDetrResNetBackbone",
+    "RTDetrResNetConfig",
     "ResNetBackbone",
     "ResNetConfig",
     "SwinBackbone",
     "SwinConfig",
     "Swinv2Backbone",
     "Swinv2Config",
+    "TimmBackbone",
+    "TimmBackboneConfig",
+    "VitDetBackbone",
+    "VitDetConfig",
+    "VitPoseBackbone",
+    "VitPoseBackboneConfig",
     "register",
 ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, fields
+from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -124,15 +125,21 @@ class BackboneConfig(BackboneConfigMixin):
     output_hidden_states: bool = False
     out_features: InitVar[list[str] | None] = None
     out_indices: InitVar[Sequence[int] | None] = None
+    # The mixin's, named here so that configs that choose other stages are not equal, and print them.
+    _out_features: list[str] | None = field(default=None, init=False, repr=False)
+    _out_indices: list[int] | None = field(default=None, init=False)
+
+    def __init_subclass__(cls) -> None:
+        describe(cls)
 
     def __post_init__(self, out_features: list[str] | None, out_indices: Sequence[int] | None) -> None:
         for name, possible in self.only.items():
             if (value := getattr(self, name)) not in possible:
                 allowed = " or ".join(repr(v) for v in possible)
                 raise UnsupportedModel(f"{self.model_type} with {name}={value!r} is not supported; only {allowed} is.")
-        for field in fields(self):
-            if not fits(getattr(self, field.name), str(field.type)):
-                raise ValueError(f"{field.name}={getattr(self, field.name)!r} should be {field.type}.")
+        for f in fields(self):
+            if not fits(getattr(self, f.name), str(f.type)):
+                raise ValueError(f"{f.name}={getattr(self, f.name)!r} should be {f.type}.")
         self.check()
         self.set_output_features_output_indices(out_features, out_indices)
 
@@ -189,7 +196,7 @@ class BackboneConfig(BackboneConfigMixin):
     @classmethod
     def from_dict(cls: type[Config], said: Mapping[str, Any], **overrides: Any) -> Config:
         """From what a `config.json` says, of which only what matters here is taken; `overrides` win over it."""
-        known = {field.name for field in fields(cls)} | set(CHOICE)
+        known = {f.name for f in fields(cls) if f.init} | set(CHOICE)
         overrides = {cls.aliases.get(k, k): v for k, v in overrides.items() if v is not None or k not in CHOICE}
         if unknown := [key for key in overrides if key not in known]:
             raise UsageError(f"{cls.__name__} has no '{unknown[0]}'.{near_miss(unknown[0], known)}")
@@ -203,7 +210,7 @@ class BackboneConfig(BackboneConfigMixin):
             raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        said = {"model_type": self.model_type} | {f.name: getattr(self, f.name) for f in fields(self)}
+        said = {"model_type": self.model_type} | {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         return said | {
             "stage_names": self.stage_names,
             "out_features": self.out_features,
@@ -246,6 +253,11 @@ def fits(value: Any, annotation: str) -> bool:
             inner = annotation[len("Sequence[") : -1]
             return isinstance(value, list | tuple) and all(fits(item, inner) for item in value)
     return True
+
+
+def describe(cls: type) -> None:
+    """Let a family's class that says nothing of itself be described, in `help()`, by what its file says."""
+    cls.__doc__ = cls.__dict__.get("__doc__") or getattr(sys.modules.get(cls.__module__), "__doc__", None)
 
 
 def pair(size: Size) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
-from ..checkpoint import export, put
+from ..checkpoint import Weights, export, put
 from ..configs.base import BackboneConfig, BackboneConfigMixin, describe
 from ..errors import StageError, UsageError
 from ..stages import list_stages
@@ -203,6 +203,10 @@ class Backbone(BackboneMixin, nn.Module):
     def names(self) -> Names:
         """The table of tensor names."""
         raise NotImplementedError
+
+    def adapt(self, weights: Weights) -> Weights:
+        """The weights as this model reads them, where more than their names has changed since they were saved."""
+        return weights
 
     def may_lack(self) -> Mapping[str, float]:
         """Names (the checkpoint's) of tensors that a good checkpoint may lack, and the value that then fills them."""
