@@ -12,6 +12,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .models.layers import Mlp
 
 log = logging.getLogger(__name__)
+
+# What oneDNN calls the activations that it can do on its way out of a convolution.
+FUSED: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "swish"}
+
+# timm's blocks call their parts one after the other in these runs; what comes between the runs does not matter.
+TIMM_RUNS = {
+    "BasicBlock": (("conv1", "bn1", "drop_block", "act1"), ("conv2", "bn2")),
+    "Bottleneck": (("conv1", "bn1", "act1"), ("conv2", "bn2", "drop_block", "act2"), ("conv3", "bn3")),
+    "ConvNormAct": (("conv", "bn"),),
+    "DepthwiseSeparableConv": (("conv_dw", "bn1"), ("conv_pw", "bn2")),
+    "EfficientNetFeatures": (("conv_stem", "bn1"),),
+    "FeatureListNet": (("conv1", "bn1", "act1"),),
+    "InvertedResidual": (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")),
+    "MobileNetV3Features": (("conv_stem", "bn1", "act1"),),
+}
 
 
 def optimize(model: nn.Module) -> nn.Module:
@@ -55,34 +71,46 @@ def can_pack(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(ops._is_mkldnn_bf16_supported()))
 
 
-def runs(model: nn.Module) -> Iterator[nn.Sequential]:
-    """Plain sequences, in which each module takes what the one before it gives."""
+def runs(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
+    """Where modules take what the one before them gives and nobody else does: their parent, and their names."""
     for module in model.modules():
         if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-            yield module
+            yield module, list(module._modules)
+        elif type(module).__module__.startswith("timm."):
+            for names in TIMM_RUNS.get(type(module).__name__, ()):
+                yield module, [name for name in names if isinstance(getattr(module, name, None), nn.Module)]
+
+
+def neighbours(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Every two that follow one another in a run, with nothing between them that does anything."""
+    for parent, names in runs(model):
+        busy = [name for name in names if type(getattr(parent, name)) is not nn.Identity]
+        for first, second in pairwise(busy):
+            yield parent, first, second
 
 
 def fold_norms(model: nn.Module) -> int:
     """BatchNorm in inference is one factor and one offset a channel: move them into the convolution before it."""
     count = 0
-    for run in runs(model):
-        for (name, conv), (after, norm) in pairs(run):
-            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
-                setattr(run, name, fuse_conv_bn_eval(conv, norm))
-                setattr(run, after, nn.Identity())
-                count += 1
+    for parent, first, second in list(neighbours(model)):
+        conv, norm = getattr(parent, first), getattr(parent, second)
+        if type(conv) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+            if type(norm) is not nn.BatchNorm2d and type(norm).__name__ != "BatchNormAct2d":
+                continue
+            setattr(parent, first, fuse_conv_bn_eval(conv, norm))
+            setattr(parent, second, getattr(norm, "act", nn.Identity()))  # timm's norms bring their activation along
+            count += 1
     return count
 
 
 def pack_convolutions(model: nn.Module) -> int:
-    """Convolutions with packed weights; a ReLU behind one (past folded norms) becomes part of it."""
+    """Convolutions with packed weights; an activation right behind one becomes part of it."""
     fused: dict[nn.Module, str] = {}
-    for run in runs(model):
-        kept = [(name, module) for name, module in run.named_children() if type(module) is not nn.Identity]
-        for (_, conv), (after, act) in zip(kept, kept[1:], strict=False):
-            if type(conv) is nn.Conv2d and type(act) is nn.ReLU:
-                fused[conv] = "relu"
-                setattr(run, after, nn.Identity())
+    for parent, first, second in list(neighbours(model)):
+        conv, act = getattr(parent, first), getattr(parent, second)
+        if type(conv) is nn.Conv2d and type(act) in FUSED:
+            fused[conv] = FUSED[type(act)]
+            setattr(parent, second, nn.Identity())
 
     def pack(module: nn.Module) -> nn.Module | None:
         if type(module) is not nn.Conv2d or module.padding_mode != "zeros" or isinstance(module.padding, str):
@@ -96,15 +124,17 @@ def pack_linears(model: nn.Module) -> int:
     """Linear layers with packed weights; the GELU of an MLP becomes part of its first one."""
     fused: dict[nn.Module, str] = {}
     for module in model.modules():
-        if type(module) is Mlp and type(module.act) is nn.GELU:
-            fused[module.fc1] = module.act.approximate
+        is_mlp = type(module) is Mlp or f"{type(module).__module__}.{type(module).__name__}" == "timm.layers.mlp.Mlp"
+        if is_mlp and type(module.fc1) is nn.Linear and (variant := gelu_variant(module.act)) is not None:
+            fused[module.fc1] = variant
             module.act = nn.Identity()
     return replace(model, lambda m: PackedLinear(m, fused.get(m)) if type(m) is nn.Linear else None)
 
 
-def pairs(run: nn.Sequential) -> list[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]:
-    children = list(run.named_children())
-    return list(zip(children, children[1:], strict=False))
+def gelu_variant(act: nn.Module | Tensor) -> str | None:
+    if type(act) is nn.GELU:
+        return act.approximate
+    return "none" if f"{type(act).__module__}.{type(act).__name__}" == "timm.layers.activations.GELU" else None
 
 
 def replace(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> int:

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -29,6 +30,23 @@ def test_the_maps_stay_the_same(config):
         x = pixels(size)
         before, after = maps_of(plain, x), maps_of(fast, x)
         assert max(distance(after[name], before[name]) for name in before) < 2e-5
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet10t", "resnet18", "mobilenetv3_small_050", "regnetx_002", "dla46_c", "vit_tiny_patch16_224"]
+)
+def test_the_maps_of_timm_models_stay_the_same(name):
+    plain = drawn(timm.create_model(name, features_only=True).eval())
+    fast = inference.optimize(copy.deepcopy(plain))
+    x = pixels((224, 224) if name.startswith("vit") else (64, 64), batch=1)
+    with torch.no_grad():
+        pairs = zip(plain(x), fast(x), strict=True)
+        assert max(distance(after, before) for before, after in pairs) < 5e-5
+
+
+def test_norms_that_come_before_their_convolution_are_left_alone():
+    fast = inference.optimize(drawn(timm.create_model("densenet121", features_only=True).eval()))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
 
 
 @packs
