@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BackboneError
-from . import extract, inspect, models, stages
+from . import extract, inspect, models, stages, view
 from .console import console
 
 INTERRUPTED = 130
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(extract.extract)
 app.command()(stages.stages)
 app.command()(models.models)
+app.command()(view.view)
 app.command()(inspect.inspect)
 
 

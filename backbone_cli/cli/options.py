@@ -41,6 +41,15 @@ OutFeatures = Annotated[
     list[str] | None,
     typer.Option(help="Stages by name: stem,stage1.  [default: the last]", show_default=False),
 ]
+AnyIndices = Annotated[
+    list[str] | None,
+    typer.Option("--out-indices", help="Stages by index, as for extract.  [default: all]", show_default=False),
+]
+AnyFeatures = Annotated[
+    list[str] | None,
+    typer.Option("--out-features", help="Stages by name, as for extract.  [default: all]", show_default=False),
+]
+OneDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; several as cuda:0,cuda:1 or cuda:all.")]
 RandomInit = Annotated[bool, typer.Option("--random-init", help="Draw the weights, load none: for dry runs.")]
 Seed = Annotated[int, typer.Option(help="What --random-init draws from.")]

@@ -46,4 +46,4 @@ def heat(values: Floats) -> Bytes:
 def three(values: Floats) -> Bytes:
     """Three values in 0..1 a place (H, W, 3) as one colour: the first is its lightness, the others its hue."""
     first, second, third = np.moveaxis(values.clip(0, 1), -1, 0)
-    return oklab_to_bytes(np.stack([0.30 + 0.58 * first, 0.34 * (second - 0.5), 0.34 * (third - 0.5)], -1))
+    return oklab_to_bytes(np.stack([0.30 + 0.58 * first, 0.28 * (second - 0.5), 0.28 * (third - 0.5)], -1))

@@ -2,136 +2,147 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from .colours import heat, three
-from .reduce import principal, stretch, strongest
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One photo as the model saw it, and what it made of it."""
-
-    name: str
-    picture: Bytes
-    """(H, W, 3), after the processor's resizing and cropping."""
-    maps: Mapping[str, Floats]
-    """Stage -> (C, H, W)."""
-
-
-@dataclass(frozen=True)
-class Theme:
-    ground: Colour
-    ink: Colour
-    faint: Colour
-
-
-THEMES = {
-    "dark": Theme(ground=(19, 20, 24), ink=(236, 236, 240), faint=(150, 152, 162)),
-    "light": Theme(ground=(250, 250, 248), ink=(28, 29, 34), faint=(112, 114, 124)),
-}
+from .colours import heat, ramp, three
+from .drawing import Bytes, Theme, draw_text, fill_cells, paper
+from .reduce import Floats, principal, stretch, strength, strongest
+from .seen import Seen
 
 
 @dataclass(frozen=True)
 class Layout:
     """All lengths in pixels; everything else follows from these."""
 
-    panel: int = 232
+    panel: tuple[int, int] = (224, 304)
+    """The most that a picture may take, width x height."""
     gap: int = 16
-    margin: int = 32
-    text: int = 16
+    margin: int = 40
+    line: int = 24
+    text: int = 15
+    title: int = 24
     tiles: int = 4
-    theme: Theme = field(default_factory=lambda: THEMES["dark"])
+    """Channels in a row of the last panel, and rows."""
+    rows: int = 7
+    """Stages beneath each other; where there are more, they stand in several columns."""
 
-    @property
-    def tile(self) -> int:
-        return (self.panel - (self.tiles - 1) * 2) // self.tiles
+    def fit(self, photo: Bytes) -> tuple[int, int]:
+        """Width and height of every picture of this photo."""
+        height, width = photo.shape[:2]
+        scale = min(self.panel[0] / width, self.panel[1] / height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def sheets(photos: Sequence[Seen], model: str, strides: Mapping[str, int], layout: Layout) -> list[Image.Image]:
+def sheets(
+    photos: Sequence[Seen], model: str, strides: Mapping[str, int], theme: Theme, layout: Layout | None = None
+) -> list[Image.Image]:
     """A sheet for each photo; the components of a stage are fitted over all of them, so colours mean the same."""
     stages = list(photos[0].maps)
     components = {stage: principal([photo.maps[stage] for photo in photos]) for stage in stages}
+    fitted = f"fitted over {len(photos)} photos" if len(photos) > 1 else "fitted over this photo"
     return [
-        sheet(photo, model, strides, {stage: components[stage][i] for stage in stages}, layout)
+        Sheet(photo, strides, {stage: components[stage][i] for stage in stages}, theme, layout or Layout()).draw(
+            model, fitted
+        )
         for i, photo in enumerate(photos)
     ]
 
 
-def sheet(
-    photo: Seen, model: str, strides: Mapping[str, int], components: Mapping[str, Floats], layout: Layout
-) -> Image.Image:
-    step = layout.panel + layout.gap
-    line = round(layout.text * 1.5)
-    head = layout.margin + 2 * line + layout.gap
-    row = step + line
-    width = 2 * layout.margin + 4 * step - layout.gap
-    height = head + line + row * len(photo.maps) - layout.gap + layout.margin
-    page = Image.new("RGB", (width, height), layout.theme.ground)
-    draw = ImageDraw.Draw(page)
-    large, normal = font(round(layout.text * 1.3)), font(layout.text)
-    draw.text((layout.margin, layout.margin - 6), model, layout.theme.ink, large)
-    seen = f"{photo.name}, seen at {photo.picture.shape[0]} x {photo.picture.shape[1]}"
-    draw.text((layout.margin, layout.margin + line - 2), seen, layout.theme.faint, normal)
+@dataclass
+class Sheet:
+    photo: Seen
+    strides: Mapping[str, int]
+    components: Mapping[str, Floats]
+    theme: Theme
+    layout: Layout
 
-    def place(image: Image.Image, column: int, top: int) -> None:
-        page.paste(image, (layout.margin + column * step, top))
+    def draw(self, model: str, fitted: str) -> Image.Image:
+        look, count = self.layout, len(self.photo.maps)
+        size = look.fit(self.photo.picture)
+        columns = math.ceil(count / look.rows)
+        rows = math.ceil(count / columns)
+        # A stage's three pictures stand together; wider gaps set the columns apart.
+        left, block, apart = max(size[0], 200), 3 * size[0] + 2 * look.gap, 2 * look.gap
+        top = look.margin + round(3.4 * look.line)
+        first = top + round(1.4 * look.line)
+        row = look.line + size[1] + look.gap
+        width = 2 * look.margin + left + columns * (apart + block)
+        height = first + max(rows * row - look.gap, look.line + size[1] + look.line * 5) + look.margin
+        page = paper((width, height), self.theme)
+        pen = ImageDraw.Draw(page)
+        inner = width - 2 * look.margin
+        draw_text(pen, (look.margin, look.margin), model, self.theme.ink, look.title, inner)
+        seen = f"{self.photo.name}, seen at {self.photo.picture.shape[0]} x {self.photo.picture.shape[1]} pixels"
+        draw_text(pen, (look.margin, look.margin + round(1.5 * look.line)), seen, self.theme.faint, look.text, inner)
 
-    for column, title in enumerate(("input", "three components", "mean activation", "strongest channels")):
-        draw.text((layout.margin + column * step, head - 4), title, layout.theme.faint, normal)
-    top = head + line
-    place(fit(Image.fromarray(photo.picture), layout), 0, top)
-    for stage, feature_map in photo.maps.items():
-        label = f"{stage}   {' x '.join(map(str, feature_map.shape))}   stride {strides[stage]}"
-        place(fit(Image.fromarray(three(components[stage])), layout, cells=True), 1, top)
-        place(over(photo.picture, feature_map, layout), 2, top)
-        place(channels(feature_map, layout), 3, top)
-        draw.text((layout.margin + step, top + layout.panel + 4), label, layout.theme.ink, normal)
-        top += row
-    return page
+        draw_text(pen, (look.margin, top), "input", self.theme.faint, look.text)
+        page.paste(
+            Image.fromarray(self.photo.picture).resize(size, Image.Resampling.LANCZOS), (look.margin, first + look.line)
+        )
+        self.legend(page, pen, (look.margin, first + look.line + size[1] + look.gap), left, fitted)
+        for i, (stage, feature_map) in enumerate(self.photo.maps.items()):
+            column, below = divmod(i, rows)
+            x = look.margin + left + apart + column * (block + apart)
+            y = first + below * row
+            if below == 0:
+                for j, title in enumerate(("components", "activation", "strongest channels")):
+                    draw_text(pen, (x + j * (size[0] + look.gap), top), title, self.theme.faint, look.text, size[0])
+            used = draw_text(pen, (x, y), stage, self.theme.ink, look.text, block // 2)
+            about = f"{' x '.join(map(str, feature_map.shape))}, stride {self.strides[stage]}"
+            draw_text(pen, (x + used + 12, y), about, self.theme.faint, look.text, block - used - 12)
+            for j, picture in enumerate(self.pictures(stage, feature_map, size)):
+                page.paste(picture, (x + j * (size[0] + look.gap), y + look.line))
+        return page
+
+    def pictures(self, stage: str, feature_map: Floats, size: tuple[int, int]) -> tuple[Image.Image, ...]:
+        return (
+            fill_cells(three(self.components[stage]), size),
+            over(self.photo.picture, feature_map, size),
+            self.channels(feature_map, size),
+        )
+
+    def channels(self, feature_map: Floats, size: tuple[int, int]) -> Image.Image:
+        """Small tiles of the channels that vary most."""
+        across = min(self.layout.tiles, math.ceil(math.sqrt(len(feature_map))))
+        between = 4
+        tile = tuple((side - (across - 1) * between) // across for side in size)
+        panel = paper(size, self.theme)
+        for i, channel in enumerate(strongest(feature_map, across**2)):
+            row, column = divmod(i, across)
+            picture = fill_cells(heat(stretch(feature_map[channel])), (max(1, tile[0]), max(1, tile[1])))
+            panel.paste(picture, (column * (tile[0] + between), row * (tile[1] + between)))
+        return panel
+
+    def legend(
+        self, page: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, fitted: str
+    ) -> None:
+        look, (x, y) = self.layout, corner
+        page.paste(Image.fromarray(ramp()[None]).resize((width, 10), Image.Resampling.BILINEAR), (x, y))
+        draw_text(pen, (x, y + 14), "low", self.theme.faint, look.text)
+        draw_text(pen, (x, y + 14), "high", self.theme.faint, look.text, width, right=True)
+        lines = ("Components are the first", "three principal ones,", f"{fitted}.")
+        for i, line in enumerate(lines):
+            draw_text(pen, (x, y + 14 + round(look.line * (1.5 + 0.85 * i))), line, self.theme.faint, look.text - 1)
 
 
-def fit(image: Image.Image, layout: Layout, cells: bool = False) -> Image.Image:
-    """The image as large as the panel allows, centred in it; cells of a map keep their edges."""
-    scale = layout.panel / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    scaled = image.resize(size, Image.Resampling.NEAREST if cells else Image.Resampling.LANCZOS)
-    panel = Image.new("RGB", (layout.panel, layout.panel), layout.theme.ground)
-    panel.paste(scaled, ((layout.panel - size[0]) // 2, (layout.panel - size[1]) // 2))
-    return panel
+def over(picture: Bytes, feature_map: Floats, size: tuple[int, int]) -> Image.Image:
+    """The mean strength over channels as heat, with the photo's lightness shining through."""
+    warmth = fill_cells(heat(stretch(strength(feature_map))), size)
+    grey = Image.fromarray(picture).convert("L").convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return Image.blend(warmth, grey, 0.3)
 
 
-def over(picture: Bytes, feature_map: Floats, layout: Layout) -> Image.Image:
-    """The mean over channels as heat, with the photo's lightness shining through."""
-    warmth = Image.fromarray(heat(stretch(feature_map.mean(0))))
-    warmth = warmth.resize((picture.shape[1], picture.shape[0]), Image.Resampling.NEAREST)
-    grey = Image.fromarray(picture).convert("L").convert("RGB")
-    return fit(Image.blend(warmth, grey, 0.3), layout)
-
-
-def channels(feature_map: Floats, layout: Layout) -> Image.Image:
-    """Small tiles of the channels that vary most."""
-    panel = Image.new("RGB", (layout.panel, layout.panel), layout.theme.ground)
-    for i, channel in enumerate(strongest(feature_map, layout.tiles**2)):
-        tile = Image.fromarray(heat(stretch(feature_map[channel])))
-        scale = layout.tile / max(tile.size)
-        size = (max(1, round(tile.width * scale)), max(1, round(tile.height * scale)))
-        row, column = divmod(i, layout.tiles)
-        corner = (column * (layout.tile + 2), row * (layout.tile + 2))
-        centred = (corner[0] + (layout.tile - size[0]) // 2, corner[1] + (layout.tile - size[1]) // 2)
-        panel.paste(tile.resize(size, Image.Resampling.NEAREST), centred)
-    return panel
-
-
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The one that pillow brings along, so that sheets look the same everywhere."""
-    return ImageFont.load_default(size)
+def stacked(pages: Sequence[Image.Image], theme: Theme) -> Image.Image:
+    """Several sheets as one picture, beneath one another."""
+    height = sum(page.height for page in pages)
+    whole = paper((max(page.width for page in pages), height), theme)
+    y = 0
+    for page in pages:
+        whole.paste(page, (0, y))
+        y += page.height
+    return whole
