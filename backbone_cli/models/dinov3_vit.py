@@ -53,7 +53,7 @@ class DINOv3ViTBackbone(Backbone):
         return {**NAMES, **GATED} if self.config.use_gated_mlp else NAMES
 
     def may_lack(self) -> Mapping[str, float]:
-        """The biases that the config switches off, of which one may be left."""
+        """The biases that the config switches off: zeros, where another one is on."""
         config = self.config
         switches = {"q": config.query_bias, "k": config.key_bias, "v": config.value_bias}
         return {f"{LAYER}.attention.{part}_proj.bias": 0.0 for part, on in switches.items() if not on}
