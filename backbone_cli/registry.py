@@ -213,6 +213,10 @@ FAMILIES = (
         ids=tuple(f"microsoft/resnet-{depth}" for depth in (18, 26, 34, 50, 101, 152)),
         processor="ConvNextImageProcessor",
     ),
+    # Its ids are those of RT-DETR.
+    Family(
+        "rt_detr_resnet", "RTDetrResNet", prefixes=("", "resnet."), processor="RTDetrImageProcessor", module="resnet"
+    ),
     Family(
         "swin",
         "Swin",
@@ -250,8 +254,24 @@ FAMILIES = (
             "microsoft/swinv2-large-patch4-window12to24-192to384-22kto1k-ft",
         ),
     ),
+    Family(
+        "timm_backbone",
+        "Timm",
+        # By timm itself; as transformers' backbone, and as its wrapper of a whole timm model.
+        prefixes=("", "_backbone.", "timm_model."),
+        config="backbone_cli.configs.timm_backbone:TimmBackboneConfig",
+        model="backbone_cli.models.timm_backbone:TimmBackbone",
+    ),
     # Its ids are those of VitMatte, whose checkpoints hold it.
     Family("vitdet", "VitDet", prefixes=("", "vitdet.")),
+    # Its ids are those of ViTPose.
+    Family(
+        "vitpose_backbone",
+        "VitPose",
+        prefixes=("", "vit."),
+        processor="VitPoseImageProcessor",
+        config="backbone_cli.configs.vitpose_backbone:VitPoseBackboneConfig",
+    ),
 )
 
 

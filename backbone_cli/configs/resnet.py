@@ -14,6 +14,8 @@ class ResNetConfig(BackboneConfig):
     model_type: ClassVar[str] = "resnet"
     only: ClassVar = {"layer_type": ("basic", "bottleneck")}
     maps_are: ClassVar[str] = "each stage's output, after its last activation"
+    # Three small convolutions in the stem, and averaging shortcuts: see rt_detr_resnet.
+    deep: ClassVar[bool] = False
 
     num_channels: int = 3
     embedding_size: int = 64

@@ -1,6 +1,7 @@
 """ResNet (He et al. 2015, arXiv 1512.03385), with the stride in the 3x3 convolution ("v1.5") by default.
 
-A stem quarters the image; each stage is a row of residual layers, of which the first may halve the map.
+A stem quarters the image; each stage is a row of residual layers, of which the first may halve the map. RT-DETR's
+("ResNet-D", He et al. 2018, arXiv 1812.01187) has a deeper stem, and averages in the shortcuts past a halving.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ class ResNetBackbone(Backbone):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__(config)
-        self.stem = nn.Sequential(
-            ConvNorm(config.num_channels, config.embedding_size, 7, 2, config.hidden_act),
-            nn.MaxPool2d(3, 2, 1),
-        )
+        self.stem = nn.Sequential(*stem(config), nn.MaxPool2d(3, 2, 1))
         self.layers = nn.ModuleList(layer(config, i) for i in range(self.last))
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:  # B C H W throughout
@@ -34,7 +32,14 @@ class ResNetBackbone(Backbone):
             yield x
 
     def names(self) -> Names:
-        return NAMES
+        return {**STEM, **NAMES}
+
+
+class RTDetrResNetBackbone(ResNetBackbone):
+    """ResNet with RT-DETR's stem and shortcuts."""
+
+    def names(self) -> Names:
+        return {**DEEP_STEM, **NAMES}
 
 
 class ConvNorm(nn.Sequential):
@@ -48,19 +53,39 @@ class ConvNorm(nn.Sequential):
             self.act = activation(act)
 
 
+def stem(config: ResNetConfig) -> list[ConvNorm]:
+    """What halves the image; a pooling halves it again."""
+    dim, out, act = config.num_channels, config.embedding_size, config.hidden_act
+    if config.deep:
+        half = out // 2
+        return [ConvNorm(dim, half, 3, 2, act), ConvNorm(half, half, 3, 1, act), ConvNorm(half, out, 3, 1, act)]
+    return [ConvNorm(dim, out, 7, 2, act)]
+
+
 def layer(config: ResNetConfig, i: int) -> nn.Sequential:
     """The residual layers of one stage."""
     dim = config.hidden_sizes[i - 1] if i else config.embedding_size
     out = config.hidden_sizes[i]
     stride = 2 if i or config.downsample_in_first_stage else 1
-    first = Residual(config, dim, out, stride)
-    return nn.Sequential(first, *(Residual(config, out, out) for _ in range(config.depths[i] - 1)))
+    first = Residual(config, dim, out, stride, shortcut(config, dim, out, stride))
+    return nn.Sequential(first, *(Residual(config, out, out, 1, nn.Identity()) for _ in range(config.depths[i] - 1)))
+
+
+def shortcut(config: ResNetConfig, dim: int, out: int, stride: int) -> nn.Module:
+    """What brings a stage's input to the shape of its first layer's output."""
+    basic = config.layer_type == "basic"
+    if config.deep and (dim != out if basic else stride == 2):
+        return nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), ConvNorm(dim, out, 1))
+    # The deep variant's basic layers project even what has the right shape.
+    if dim != out or stride != 1 or (config.deep and basic):
+        return ConvNorm(dim, out, 1, stride)
+    return nn.Identity()
 
 
 class Residual(nn.Module):
-    """x + body(x), then an activation; where shapes change, x goes through a 1x1 convolution."""
+    """shortcut(x) + body(x), then an activation."""
 
-    def __init__(self, config: ResNetConfig, dim: int, out: int, stride: int = 1) -> None:
+    def __init__(self, config: ResNetConfig, dim: int, out: int, stride: int, shortcut: nn.Module) -> None:
         super().__init__()
         # The inner activations are ReLU in every checkpoint; `hidden_act` speaks of the stem and of the sums.
         if config.layer_type == "basic":
@@ -73,7 +98,7 @@ class Residual(nn.Module):
                 ConvNorm(narrow, narrow, 3, late, "relu"),
                 ConvNorm(narrow, out, 1),
             )
-        self.shortcut = ConvNorm(dim, out, 1, stride) if dim != out or stride != 1 else nn.Identity()
+        self.shortcut = shortcut
         self.act = activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,11 +107,21 @@ class Residual(nn.Module):
 
 LAYER = "encoder.stages.*.layers.*"
 
-NAMES: Names = {
+STEM: Names = {
     "stem.0.conv": "embedder.embedder.convolution",
     "stem.0.norm": "embedder.embedder.normalization",
+}
+
+DEEP_STEM: Names = {
+    "stem.*.conv": "embedder.embedder.*.convolution",
+    "stem.*.norm": "embedder.embedder.*.normalization",
+}
+
+NAMES: Names = {
     "layers.*.*.body.*.conv": f"{LAYER}.layer.*.convolution",
     "layers.*.*.body.*.norm": f"{LAYER}.layer.*.normalization",
     "layers.*.*.shortcut.conv": f"{LAYER}.shortcut.convolution",
     "layers.*.*.shortcut.norm": f"{LAYER}.shortcut.normalization",
+    "layers.*.*.shortcut.1.conv": f"{LAYER}.shortcut.1.convolution",
+    "layers.*.*.shortcut.1.norm": f"{LAYER}.shortcut.1.normalization",
 }

@@ -29,6 +29,7 @@ RESNET = {
     "depths": [1, 1, 1, 1],
     "out_features": STAGES,
 }
+RT_DETR_RESNET = RESNET | {"model_type": "rt_detr_resnet"} | UPPER
 SWIN = {
     "model_type": "swin",
     "image_size": 64,
@@ -65,6 +66,7 @@ BEIT = (
     | {"model_type": "beit", "intermediate_size": 40, "use_relative_position_bias": True}
     | {"reshape_hidden_states": False}
 )
+VITPOSE = VIT | {"model_type": "vitpose_backbone", "image_size": [64, 96], "out_features": ["stage2", "stage4"]}
 VITDET = VIT | {"model_type": "vitdet", "num_channels": 4, "out_features": ["stage4"]}
 
 TEXT = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -189,13 +191,14 @@ HELD = (
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, SWIN),
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, CONVNEXT),
     Held("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
-    Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
+    Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
     Held("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
     Held("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, RESNET),
     Held("TvpForVideoGrounding", "model.vision_model.backbone", TVP, RESNET | {"out_features": ["stage4"]}),
     Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 16}, CONVNEXT),
     Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 24}, RESNET),
     Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 48}, SWIN),
+    Held("VitPoseForPoseEstimation", "backbone", {}, VITPOSE),
     Held("VitMatteForImageMatting", "backbone", VITMATTE, VITDET),
     Held("ZoeDepthForDepthEstimation", "backbone", ZOE, BEIT),
 )

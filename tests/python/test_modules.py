@@ -71,7 +71,8 @@ def test_copies_and_pickles(case):
 
 @each_family
 def test_export_and_compile(case):
-    model, x = every_stage(case), pixels((case.sizes[0][0] + 16, case.sizes[0][1]), batch=1)
+    height, width = case.sizes[0]
+    model, x = every_stage(case), pixels((height + 16 if len(case.sizes) > 1 else height, width), batch=1)
     exported = torch.export.export(model, (x,)).module()
     # What was traced, or computed for inference only, must not be handed on to who comes after.
     with torch.inference_mode():
