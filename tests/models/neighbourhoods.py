@@ -1,8 +1,9 @@
 """NAT and DiNAT as transformers has them, with a brute-force neighbourhood attention in place of the natten package.
 
-natten runs on GPUs only; and DiNAT's own call of it (transformers 5.23) has the axes in the wrong order. So the module
-that calls it is replaced as a whole; all else is transformers' code. NAT, which transformers no longer has, is DiNAT
-without dilation, under other names.
+natten runs on GPUs only by now; and DiNAT's own call of it (transformers 5.23) has the axes in the wrong order. So the
+module that calls it is replaced as a whole; all else is transformers' code. NAT, which transformers no longer has, is
+DiNAT without dilation, under other names. Both were held once against transformers 4.46.3 over natten 0.14.6, a
+pair that runs on a CPU: five configs, the mini's among them, four sizes, every stage within 5e-6 of ours.
 """
 
 from __future__ import annotations
