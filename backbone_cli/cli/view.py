@@ -12,6 +12,7 @@ import typer
 
 from ..errors import ImageError, UsageError, near_miss
 from ..pipeline.request import Dtype, Request
+from ..pipeline.units import human
 from . import options
 from .console import console, table
 
@@ -181,7 +182,12 @@ def write_sheets(place: Path, photos: list[Seen], model: str, strides: dict[str,
 def write_page(
     place: Path, photos: list[Seen], model: str, strides: dict[str, int], theme: str | None, limit: int
 ) -> None:
-    raise NotImplementedError
+    from ..view.drawing import save
+    from ..view.explore import page
+
+    data = page(photos, model, strides, theme or "auto", limit).encode()
+    save(data, place)
+    console.say(f"Wrote {place} ({human(len(data))}).")
 
 
 def show(photos: list[Seen], strides: dict[str, int]) -> None:

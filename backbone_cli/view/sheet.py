@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from .colours import heat, ramp, three
 from .drawing import Bytes, Theme, draw_text, fill_cells, paper
-from .reduce import Floats, principal, stretch, strength, strongest
+from .reduce import Floats, principal, strength, stretch, strongest
 from .seen import Seen
 
 
