@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .published import BICUBIC, BILINEAR, NEAREST
+from .processor import look_up
+from .published import BICUBIC, BILINEAR
 
-MODES = {NEAREST: "nearest-exact", BILINEAR: "bilinear", BICUBIC: "bicubic"}
+MODES = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
 
 
 def normalize_on_device(batch: Tensor, table: Tensor) -> Tensor:
@@ -18,10 +19,13 @@ def normalize_on_device(batch: Tensor, table: Tensor) -> Tensor:
 
     Looked up, so that every device gives the same bits. Floats are finished already, and only change their layout.
     """
-    channels_first = batch.movedim(-1, 1)
     if batch.is_floating_point():
-        return channels_first.contiguous()
-    return torch.stack([row[bytes_.int()] for row, bytes_ in zip(table, channels_first.unbind(1), strict=True)], 1)
+        return batch.movedim(-1, 1).contiguous()
+    if batch.device.type == "cpu":
+        return torch.from_numpy(look_up(batch.numpy(), table.numpy()))
+    # One flat table: byte b of channel c is at 256 c + b.
+    first = torch.arange(0, table.numel(), 256, device=batch.device)
+    return table.take(batch.movedim(-1, 1) + first[:, None, None])
 
 
 def rescaled(pixels: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.float32]:
@@ -35,7 +39,5 @@ def resize_floats(
     """C H W to another size: with the corners' centres kept in their places, or antialiased."""
     if pixels.shape[1:] == size:
         return pixels
-    mode, batch = MODES[resample], torch.from_numpy(pixels)[None]
-    if mode == "nearest-exact":
-        return interpolate(batch, size, mode=mode)[0].numpy()
-    return interpolate(batch, size, mode=mode, align_corners=by_corners, antialias=not by_corners)[0].numpy()
+    batch = torch.from_numpy(pixels)[None]
+    return interpolate(batch, size, mode=MODES[resample], align_corners=by_corners, antialias=not by_corners)[0].numpy()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ImageError, UnsupportedModel
-from .published import BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
+from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
 
 if TYPE_CHECKING:
     from ..resolve import Resolved
@@ -69,6 +69,8 @@ class Plan:
                 raise ValueError(f"a size of {size} holds no pixel")
         if self.resample not in range(6):
             raise ValueError(f"there is no resampling filter {self.resample!r}")
+        if self.image_processor_type in FLOATING and self.resample not in (BILINEAR, BICUBIC):
+            raise ValueError("floats are resized by the bilinear (2) or bicubic (3) filter only")
         scales = [self.image_std] if isinstance(self.image_std, (int, float)) else self.image_std
         if self.do_normalize and (self.image_mean is None or not scales or 0 in scales):
             raise ValueError(f"images can't be normalised by mean {self.image_mean} and deviation {self.image_std}")
@@ -138,9 +140,12 @@ class Plan:
         return height + top + bottom, width + left + right
 
     @property
-    def least(self) -> Size | None:
-        """What an image must measure so that resizing only makes it smaller; None where it isn't resized."""
-        return self.resized(1000, 1000) if self.do_resize and not any(self.reflected(1000, 1000)) else None
+    def draft(self) -> Size | None:
+        """How small a JPEG may be decoded without much harm: twice what it is resized to. None without resizing."""
+        if not self.do_resize or any(self.reflected(1000, 1000)):
+            return None
+        height, width = self.resized(1000, 1000)
+        return 2 * height, 2 * width
 
     def with_size(self: P, size: Size) -> P:
         """The same processor, but all images come out at exactly this height and width.
@@ -176,7 +181,8 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """What a `preprocessor_config.json` says, every setting written out; `from_dict` reads it back the same."""
         said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        said = {key: value for key, value in said.items() if key in self.honoured and value is not None}
+        row = self.honoured
+        said = {key: value for key, value in said.items() if key in row and (value, row[key]) != (None, None)}
         backend = "torch" if self.image_processor_type in FLOATING else "pillow"
         return {"image_processor_type": self.image_processor_type, "backend": backend} | said
 
@@ -188,7 +194,9 @@ class Plan:
         """Write `preprocessor_config.json` into a folder, which is made where it is missing."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        path.joinpath("preprocessor_config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        # transformers chokes on the backend's name.
+        said = {key: value for key, value in self.to_dict().items() if key != "backend"}
+        path.joinpath("preprocessor_config.json").write_text(json.dumps(said, indent=2) + "\n")
 
 
 # --- from a size to a size, class by class -----------------------------------------------------------------------
@@ -255,7 +263,7 @@ def convnext(plan: Plan, height: int, width: int) -> Size:
     h, w = sides(plan)
     if not crops_itself(plan):
         return h, w
-    share = plan.crop_pct or 1
+    share = plan.crop_pct or 224 / 256
     return covering(height, width, int(h / share), int(w / share))
 
 
@@ -270,9 +278,9 @@ def crops_itself(plan: Plan) -> bool:
 
 
 def poolformer(plan: Plan, height: int, width: int) -> Size:
-    share = plan.crop_pct or 1
-    h, w = sides(plan)
-    h, w = int(h / share), int(w / share)
+    if plan.crop_pct is None:
+        return by_size(plan, height, width)
+    h, w = (int(side / plan.crop_pct) for side in sides(plan))
     stretched = "height" in (plan.size or {}) and h != w
     return (h, w) if stretched else covering(height, width, h, w)
 
@@ -306,7 +314,6 @@ RESIZE: Mapping[str, Callable[[Plan, int, int], Size]] = {
     "Mask2FormerImageProcessor": divisible,
     "MaskFormerImageProcessor": divisible,
     "PoolFormerImageProcessor": poolformer,
-    "TextNetImageProcessor": divisible,
     **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), to_multiple),
 }
 
@@ -345,7 +352,7 @@ def class_name(said: Mapping[str, Any]) -> str | None:
 
 
 def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """A plan's fields from a config of this class; None in a config means what leaving it out means."""
+    """A plan's fields from a config of this class."""
     row = CLASSES.get(kind)
     if row is None:
         row = UNKNOWN
@@ -353,13 +360,14 @@ def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
             raise UnsupportedModel(
                 f"The image processor {kind} is not known, and its settings {', '.join(foreign)} could mean anything."
             )
-    said = {key: value for key, value in said.items() if value is not None}
     if isinstance(rescale := said.get("rescale"), bool):  # OWL-ViT's first configs
-        said = {"do_rescale": rescale} | said
-    values = row | {key: value for key, value in said.items() if key in row}
+        said = {"do_rescale": rescale, **said}
+    values = row | {
+        key: value if value is not None else meant_by_none(key, row[key]) for key, value in said.items() if key in row
+    }
     is_square = values.pop("default_to_square")
-    longest = said.get("max_size", 1333) if row is DETR else said.get("max_size") if row is MASKFORMER else None
-    if row is MASKFORMER and longest and "size" not in said:
+    longest = said.get("max_size", 1333 if row is DETR else None) if row in (DETR, MASKFORMER) else None
+    if row is MASKFORMER and longest and said.get("size") is None:
         values["size"] = values["size"] | {"longest_edge": longest}
     values["size"] = size_dict(values["size"], is_square, longest)
     for key in ("crop_size", "pad_size"):
@@ -371,6 +379,13 @@ def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if "do_normalize" not in row:
         values["do_normalize"] = False
     return values | {key: bool(values[key]) for key in values if key.startswith("do_")}
+
+
+def meant_by_none(key: str, usual: Any) -> Any:
+    """What a null in a config stands for: a switch that is off, no crop and no padding; else what the class has."""
+    if key.startswith("do_") or isinstance(usual, bool):
+        return False
+    return {"resample": BILINEAR, "crop_pct": None, "crop_size": None, "pad_size": None}.get(key, usual)
 
 
 def size_dict(size: Any, square: bool = True, longest: int | None = None) -> dict[str, int] | None:

@@ -118,16 +118,6 @@ CLASSES: Mapping[str, Row] = {
     ),
     "SegformerImageProcessor": row(square(512), BILINEAR, **IMAGENET),
     "SiglipImageProcessor": row(square(224), BICUBIC, **SHORTEST, **PLAIN, do_convert_rgb=True),
-    "TextNetImageProcessor": row(
-        {"shortest_edge": 640},
-        BILINEAR,
-        **SHORTEST,
-        **IMAGENET,
-        do_center_crop=False,
-        crop_size=square(224),
-        do_convert_rgb=True,
-        size_divisor=32,
-    ),
     "ViTImageProcessor": row(square(224), BILINEAR, **PLAIN),
     # The class cuts persons out of an image by their boxes; here the one box is the image.
     "VitPoseImageProcessor": row({"height": 256, "width": 192}, BILINEAR, **IMAGENET),
