@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .configs.dinov3_convnext import DINOv3ConvNextConfig
     from .configs.dinov3_vit import DINOv3ViTConfig
     from .configs.focalnet import FocalNetConfig
+    from .configs.hgnet_v2 import HGNetV2Config
+    from .configs.maskformer import MaskFormerConfig
     from .configs.maskformer_swin import MaskFormerSwinConfig
     from .configs.nat import NatConfig
     from .configs.resnet import ResNetConfig
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .configs.timm_backbone import TimmBackboneConfig
     from .configs.vitdet import VitDetConfig
     from .configs.vitpose_backbone import VitPoseBackboneConfig
+    from .heads.maskformer import MaskFormerForInstanceSegmentation
     from .models.base import Backbone, BackboneMixin, BackboneOutput
     from .models.beit import BeitBackbone
     from .models.bit import BitBackbone
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from .models.dinov2 import Dinov2Backbone, Dinov2WithRegistersBackbone
     from .models.dinov3_vit import DINOv3ViTBackbone
     from .models.focalnet import FocalNetBackbone
+    from .models.hgnet_v2 import HGNetV2Backbone
     from .models.nat import DinatBackbone, NatBackbone
     from .models.resnet import ResNetBackbone, RTDetrResNetBackbone
     from .models.swin import MaskFormerSwinBackbone, SwinBackbone
@@ -80,6 +84,10 @@ __all__ = [
     "Dinov2WithRegistersConfig",
     "FocalNetBackbone",
     "FocalNetConfig",
+    "HGNetV2Backbone",
+    "HGNetV2Config",
+    "MaskFormerConfig",
+    "MaskFormerForInstanceSegmentation",
     "MaskFormerSwinBackbone",
     "MaskFormerSwinConfig",
     "NatBackbone",

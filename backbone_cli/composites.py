@@ -47,6 +47,8 @@ class Composite:
         """
         found = dict(self.find(said, read))
         found["model_type"] = self.becomes.get(found["model_type"], found["model_type"])
+        if "always_partition" in found:  # timm's own argument, which OmDet-Turbo hands on
+            found["model_args"] = {"always_partition": found.pop("always_partition")}
         asked = {key: found.pop(key, None) for key in ASKED_BY_HEADS}
         stages = asked["out_features"] or asked["out_indices"] or ()
         uses = f", of which it uses {', '.join(map(str, stages))} itself" if stages else ""

@@ -198,6 +198,8 @@ FAMILIES = (
         ),
         processor="BitImageProcessor",
     ),
+    # Most of its ids are those of D-FINE.
+    Family("hgnet_v2", "HGNetV2", prefixes=("",), ids=("ustc-community/hgnet-v2",), processor="RTDetrImageProcessor"),
     # Its ids are those of MaskFormer, whose checkpoints hold it.
     Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
     Family(

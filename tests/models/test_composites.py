@@ -249,13 +249,13 @@ ROWS = {composite.model_type: composite for composite in composites.composites()
 def test_a_backbone_that_is_left_out_is_the_one_that_transformers_takes(composite, said):
     if composite.model_type == "dpt":
         said = said | {"is_hybrid": True}
-    wanted = transformers.CONFIG_MAPPING[composite.model_type](**said).backbone_config.to_dict()
+    inside = transformers.CONFIG_MAPPING[composite.model_type](**said).backbone_config.to_dict()
+    wanted = composite.backbone({"backbone_config": inside}, no_other_model)
     got = composite.backbone(said, no_other_model)
-    wanted |= {"model_type": composite.becomes.get(wanted["model_type"], wanted["model_type"])}
-    if got["model_type"] not in SUPPORTED:
-        assert got == {key: wanted[key] for key in got}
+    if got["model_type"] in SUPPORTED:
+        assert configured(got) == configured(wanted)
     else:
-        assert configured(got) == configured(wanted | {"reshape_hidden_states": True})
+        assert got == {key: wanted[key] for key in got}
 
 
 def test_a_timm_backbone_is_named_by_older_configs():
@@ -280,7 +280,11 @@ def test_a_timm_backbone_is_named_by_older_configs():
 
 
 def test_omdet_turbo_makes_its_timm_swin_for_its_own_image_size():
-    timm = {"model_type": "timm_backbone", "backbone": "swin_tiny_patch4_window7_224", "always_partition": True}
+    timm = {
+        "model_type": "timm_backbone",
+        "backbone": "swin_tiny_patch4_window7_224",
+        "model_args": {"always_partition": True},
+    }
     assert ROWS["omdet-turbo"].backbone({"image_size": 320}, no_other_model) == timm | {
         "num_channels": 3,
         "img_size": 320,
@@ -288,6 +292,8 @@ def test_omdet_turbo_makes_its_timm_swin_for_its_own_image_size():
     options = {"always_partition": True, "img_size": 640, "out_indices": [1, 2, 3]}
     said = {"backbone": "swin_tiny_patch4_window7_224", "use_timm_backbone": True, "backbone_kwargs": options}
     assert ROWS["omdet-turbo"].backbone(said, no_other_model) == timm | {"img_size": 640}
+    saved = {"backbone_config": transformers.OmDetTurboConfig().backbone_config.to_dict()}
+    assert ROWS["omdet-turbo"].backbone(saved, no_other_model).items() >= (timm | {"img_size": 640}).items()
 
 
 @pytest.mark.parametrize("more", [{"use_timm_backbone": False}, {}], ids=["said", "by its looks"])
