@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .configs.base import BackboneConfig
 from .errors import UsageError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     from .images.processor import ImageProcessor
-    from .models.base import Backbone
+    from .models.base import Backbone, Model
+
+M = TypeVar("M", bound="Model")
 
 
 class AutoConfig:
@@ -102,7 +104,8 @@ class AutoBackbone:
             overrides["out_indices"] = out_indices
         if out_features is not None:
             overrides["out_features"] = out_features
-        found = resolve(model, revision=revision, offline=offline or local_files_only, **overrides)
+        offline = offline or local_files_only
+        found = resolve(model, revision=revision, offline=offline, timm=use_timm_backbone, **overrides)
         if config is not None:
             found = replace(found, config=type(config).from_dict(config.to_dict(), **overrides))
         dtype = torch_dtype if dtype is None else dtype
@@ -110,14 +113,26 @@ class AutoBackbone:
             dtype = saved_dtype(found)
         if use_pretrained_backbone:
             return load(found, dtype, device)
-        return place(cls.from_config(found.config, seed=seed), dtype, device)
+        return place(random(found.config, seed), dtype, device)
 
     @classmethod
     def from_config(cls, config: BackboneConfig, *, seed: int = 0) -> Backbone:
-        """Build the backbone of a configuration, with random weights: the same ones for the same seed."""
-        from .checkpoint import draw
+        """Build the backbone of a configuration, with random weights: the same ones for the same seed.
 
-        return filled(config, partial(draw, seed=seed))
+        One of a timm model gets timm's weights instead where it says `use_pretrained_backbone`.
+        """
+        if getattr(config, "use_pretrained_backbone", False):
+            from .models.timm_backbone import published
+
+            return filled(config, published(config))
+        return random(config, seed)
+
+
+def random(config: BackboneConfig, seed: int = 0) -> Backbone:
+    """The backbone of a configuration, with random weights."""
+    from .checkpoint import draw
+
+    return filled(config, partial(draw, seed=seed))
 
 
 def load(found: Resolved, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None) -> Backbone:
@@ -143,15 +158,13 @@ def build(config: BackboneConfig) -> Backbone:
         return find(config.model_type).model_class()(config).eval()
 
 
-def place(
-    backbone: Backbone, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None
-) -> Backbone:
+def place(model: M, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None) -> M:
     """On a device, in a dtype."""
     import torch
 
     if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise UsageError(f"'{dtype}' is no dtype; use float32, bfloat16 or float16.")
-    return backbone.to(device=device, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    return model.to(device=device, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
 
 
 def saved_dtype(found: Resolved) -> str:

@@ -25,7 +25,7 @@ from .errors import CheckpointError
 from .hub import Repo, first_line
 
 if TYPE_CHECKING:
-    from .models.base import Backbone, Names, Source
+    from .models.base import Model, Names, Source
 
 # The formats that weights come in, best first; an index names the shards.
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -78,6 +78,10 @@ class Weights:
         """One tensor, by its name in the files."""
         return self.shard(self.files[name]).read(name)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, by its name in the files."""
+        return self.shard(self.files[name]).shape(name)
+
     def close(self) -> None:
         """Let go of the files; they are opened again when they are needed."""
         self._open.clear()
@@ -108,6 +112,12 @@ class Shard:
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f"'{name}' in {self.path} is not a tensor.")
         return tensor
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        if isinstance(self._file, dict):
+            return tuple(self.read(name).shape)
+        with self.blame(name):
+            return tuple(self._file.get_slice(name).get_shape())
 
     @contextlib.contextmanager
     def blame(self, name: str | None = None) -> Iterator[None]:
@@ -163,15 +173,16 @@ def old_style(name: str) -> str:
 # --- from the checkpoint's names to ours ------------------------------------------------------------------------
 
 
-def fill(model: Backbone, weights: Weights) -> None:
+def fill(model: Model, weights: Weights) -> None:
     """Give every tensor of the model that has no value yet (that lies on the meta device) its value."""
+    weights = model.adapt(weights)
     for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
         if tensor.is_meta:
             put(model, name, fetch(model, name, tensor, weights).to(tensor.dtype))
     weights.close()
 
 
-def fetch(model: Backbone, name: str, like: Tensor, weights: Weights) -> Tensor:
+def fetch(model: Model, name: str, like: Tensor, weights: Weights) -> Tensor:
     """The value of one of the model's tensors."""
     if name.endswith("num_batches_tracked"):
         return torch.zeros_like(like, device="cpu")
@@ -189,7 +200,7 @@ def fetch(model: Backbone, name: str, like: Tensor, weights: Weights) -> Tensor:
     return value
 
 
-def stand_in(model: Backbone, name: str, like: Tensor, parts: int, weights: Weights) -> Tensor:
+def stand_in(model: Model, name: str, like: Tensor, parts: int, weights: Weights) -> Tensor:
     """One part of a tensor that the checkpoint lacks in whole or in part: read, or filled where that is allowed."""
     if found := weights.find(name):
         return weights.read(found)
@@ -239,7 +250,7 @@ def put(model: torch.nn.Module, name: str, value: Tensor) -> None:
         module.register_buffer(leaf, value)
 
 
-def export(model: Backbone) -> dict[str, Tensor]:
+def export(model: Model) -> dict[str, Tensor]:
     """The model's tensors under the checkpoint's names, as `fill` would find them again."""
     out: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -247,6 +258,14 @@ def export(model: Backbone) -> dict[str, Tensor]:
         pieces = value.chunk(len(names)) if len(names) > 1 else [value]
         out |= {part: piece.contiguous() for part, piece in zip(names, pieces, strict=True)}
     return out
+
+
+def save(model: Model, folder: str | Path) -> None:
+    """Write a model's `config.json` and `model.safetensors` into a folder, which is made where it is missing."""
+    from safetensors.torch import save_file
+
+    model.config.save_pretrained(folder)
+    save_file(export(model), Path(folder) / SINGLE[0], metadata={"format": "pt"})
 
 
 def draw(model: torch.nn.Module, seed: int = 0) -> None:
@@ -266,7 +285,7 @@ def drawn(name: str, like: Tensor, seed: int) -> Tensor:
     if not like.is_floating_point():
         return value.zero_()
     if like.ndim <= 1:
-        return value.fill_(1.0 if leaf in ("weight", "running_var") or "scale" in leaf else 0.0)
+        return value.fill_(1.0 if leaf in ("weight", "running_var") or "scale" in leaf or "gamma" in leaf else 0.0)
     generator = torch.Generator().manual_seed(seed ^ stable_hash(name))
     projects = leaf == "weight"
     std = (like.numel() / like.shape[0]) ** -0.5 if projects else 0.02

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
-from ..checkpoint import Weights, export, put
+from ..checkpoint import Weights, put, save
 from ..configs.base import BackboneConfig, BackboneConfigMixin, describe
 from ..errors import StageError, UsageError
 from ..stages import list_stages
@@ -163,7 +162,37 @@ class BackboneMixin:
         return self(*args, **{key: value for key, value in kwargs.items() if key in known})  # type: ignore[operator]
 
 
-class Backbone(BackboneMixin, nn.Module):
+class Model(nn.Module):
+    """A module that is read from checkpoints, and written to them, under the names that transformers gives tensors."""
+
+    config: Any
+
+    def names(self) -> Names:
+        """The table of tensor names."""
+        raise NotImplementedError
+
+    def adapt(self, weights: Weights) -> Weights:
+        """The weights as this model reads them, where more than their names has changed since they were saved."""
+        return weights
+
+    def may_lack(self) -> Mapping[str, float]:
+        """Names (the checkpoint's) of tensors that a good checkpoint may lack, and the value that then fills them."""
+        return {}
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder; both this package and transformers load it."""
+        save(self, folder)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters(), NOTHING).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters(), NOTHING).dtype
+
+
+class Backbone(BackboneMixin, Model):
     """The base of every family. A family writes `states` and, where a state is not yet a map, `feature_map`.
 
     It builds no part that lies past the last stage asked for (`self.last`).
@@ -200,18 +229,6 @@ class Backbone(BackboneMixin, nn.Module):
         """The class token (B, C) in the state of a stage, treated as the map is; None where there is none."""
         return None
 
-    def names(self) -> Names:
-        """The table of tensor names."""
-        raise NotImplementedError
-
-    def adapt(self, weights: Weights) -> Weights:
-        """The weights as this model reads them, where more than their names has changed since they were saved."""
-        return weights
-
-    def may_lack(self) -> Mapping[str, float]:
-        """Names (the checkpoint's) of tensors that a good checkpoint may lack, and the value that then fills them."""
-        return {}
-
     def forward(
         self,
         pixel_values: Tensor,
@@ -241,14 +258,6 @@ class Backbone(BackboneMixin, nn.Module):
             )
         if self.wanted != self.config.wanted:
             raise StageError("The model's config was given other stages; set out_indices on the model itself.")
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters(), NOTHING).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters(), NOTHING).dtype
 
     # --- other stages ---------------------------------------------------------------------------------------
 
@@ -281,11 +290,6 @@ class Backbone(BackboneMixin, nn.Module):
             raise UsageError(f"'{model}' is a {type(backbone).__name__}, not a {cls.__name__}; use AutoBackbone.")
         return backbone
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder; both this package and transformers load it."""
-        self.config.save_pretrained(folder)
-        save_file(export(self), Path(folder) / "model.safetensors", metadata={"format": "pt"})
-
 
 # Speaks for a backbone without parameters: one whose first stage is the image itself, and no other asked for.
 NOTHING = torch.empty(0, device="cpu")
@@ -313,6 +317,7 @@ __all__ = [
     "BackboneConfigMixin",
     "BackboneMixin",
     "BackboneOutput",
+    "Model",
     "Names",
     "Output",
     "Source",

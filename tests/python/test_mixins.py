@@ -186,7 +186,7 @@ def test_a_config_goes_through_its_file(tmp_path):
     again = SwinConfig.from_pretrained(str(tmp_path))
     assert again.to_dict() == config.to_dict() and again.out_indices == [1]
     assert SwinConfig.from_pretrained(str(tmp_path), out_indices=[0, 2], window_size=3).out_indices == [0, 2]
-    with pytest.raises(ValueError, match="no 'window_sise'. Did you mean 'window_size'"):
+    with pytest.raises(ValueError, match=r"no 'window_sise'\. Did you mean 'window_size'"):
         SwinConfig.from_pretrained(str(tmp_path), window_sise=3)
     with pytest.raises(ValueError, match="'stage7'"):
         SwinConfig.from_pretrained(str(tmp_path), out_features=["stage7"])

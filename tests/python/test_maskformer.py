@@ -1,0 +1,255 @@
+"""MaskFormer on several backbones, held against transformers with drawn weights, there and back through files."""
+
+import copy
+
+import pytest
+import torch
+import transformers
+import transformers.models.maskformer.modeling_maskformer as theirs
+from torch import nn
+
+from backbone_cli import (
+    AutoBackbone,
+    BackboneConfig,
+    ConvNextConfig,
+    MaskFormerConfig,
+    MaskFormerForInstanceSegmentation,
+    ResNetBackbone,
+    ResNetConfig,
+    SwinConfig,
+)
+from tests.models.parity import distance, drawn, pixels
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+BACKBONES = {
+    "swin": {"image_size": 64, "embed_dim": 24, "depths": [1, 2, 1, 1], "num_heads": [1, 2, 3, 4], "window_size": 4},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [16, 24, 32, 40], "depths": [1, 1, 2, 1]},
+    "convnext": {"hidden_sizes": [16, 24, 32, 40], "depths": [1, 1, 2, 1]},
+}
+SMALL = {
+    "fpn_feature_size": 32,
+    "mask_feature_size": 16,
+    "decoder_config": {
+        "model_type": "detr",
+        "d_model": 32,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+        "num_queries": 9,
+    },
+    "num_labels": 5,
+}
+
+
+class NoLoss(nn.Module):
+    """In place of the oracle's loss, which needs scipy; its buffer is in the files that it saves."""
+
+    def __init__(self, num_labels, eos_coef, **rest):
+        super().__init__()
+        self.num_labels, self.eos_coef = num_labels, eos_coef
+        self.register_buffer("empty_weight", torch.ones(num_labels + 1))
+
+
+@pytest.fixture(autouse=True)
+def without_losses(monkeypatch):
+    monkeypatch.setattr(theirs, "MaskFormerLoss", NoLoss)
+
+
+def oracle_of(kind, **changes):
+    config = transformers.CONFIG_MAPPING[kind](**BACKBONES[kind], out_features=STAGES)
+    config = transformers.MaskFormerConfig(**{**SMALL, **changes}, backbone_config=config)
+    return drawn(transformers.MaskFormerForInstanceSegmentation(config).eval())
+
+
+def small(**backbone):
+    return MaskFormerConfig(**SMALL, **backbone)
+
+
+def tiny_resnet():
+    return ResNetConfig(**BACKBONES["resnet"])
+
+
+def assert_same(ours, oracle, x):
+    with torch.no_grad():
+        got, wanted = ours(x, output_hidden_states=True), oracle(x, output_hidden_states=True)
+    assert got.keys() == list(wanted.keys())
+    for key in got:
+        pairs = [(got[key], wanted[key])] if torch.is_tensor(got[key]) else zip(got[key], wanted[key], strict=True)
+        for a, b in pairs:
+            if b.any():
+                assert distance(a, b) < 1e-4, key
+            else:
+                assert not a.any()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (97, 131)])
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_equal_to_the_oracle(kind, size, tmp_path):
+    oracle = oracle_of(kind)
+    oracle.save_pretrained(tmp_path)
+    ours = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+    assert not ours.training
+    assert_same(ours, oracle, pixels(size))
+
+
+def test_the_names_that_the_newest_transformers_has_in_memory(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    oracle = oracle_of("resnet")
+    oracle.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    renamed = {}
+    for name, tensor in load_file(file).items():
+        name = name.replace("out_proj", "o_proj")
+        renamed[name.replace(".fc", ".mlp.fc") if ".decoder.layers." in name else name] = tensor
+    save_file(renamed, file)
+    assert_same(MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path)), oracle, pixels((64, 64)))
+
+
+def test_an_old_config_without_a_projection(tmp_path):
+    """The hub's files name a plain Swin; and where widths agree, nothing is projected."""
+    oracle = oracle_of("resnet", decoder_config={**SMALL["decoder_config"], "d_model": 40})
+    oracle.save_pretrained(tmp_path)
+    ours = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+    assert isinstance(ours.project, nn.Identity)
+    assert_same(ours, oracle, pixels((64, 64)))
+    inner = SwinConfig(**BACKBONES["swin"]).to_dict()
+    config = MaskFormerConfig.from_dict({"model_type": "maskformer", "backbone_config": inner, "backbone": None})
+    assert config.backbone_config.model_type == "maskformer-swin" and config.backbone_config.out_features == STAGES
+    assert MaskFormerConfig().backbone_config.embed_dim == 128
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_what_is_saved_loads_everywhere(kind, tmp_path):
+    config = SwinConfig if kind == "swin" else ResNetConfig if kind == "resnet" else ConvNextConfig
+    ours = MaskFormerForInstanceSegmentation(small(backbone_config=config(**BACKBONES[kind]))).eval()
+    ours.save_pretrained(tmp_path)
+    oracle, info = transformers.MaskFormerForInstanceSegmentation.from_pretrained(tmp_path, output_loading_info=True)
+    own = ("criterion.empty_weight", "encoder.model.layernorm.weight", "encoder.model.layernorm.bias")
+    assert not [key for key in info["missing_keys"] if not key.endswith(own) and "relative_position" not in key]
+    assert not info["unexpected_keys"]
+    x = pixels((64, 96))
+    assert_same(ours, oracle.eval(), x)
+    again = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path), dtype="float64")
+    assert again.config == ours.config
+    assert distance(again(x.double()).masks_queries_logits.float(), ours(x).masks_queries_logits) < 1e-4
+
+
+def test_its_backbone_alone(tmp_path):
+    oracle = oracle_of("swin")
+    oracle.save_pretrained(tmp_path)
+    x = pixels((64, 64))
+    with torch.no_grad():
+        maps = AutoBackbone.from_pretrained(str(tmp_path), out_features=STAGES)(x).feature_maps
+        wanted = oracle(x, output_hidden_states=True).encoder_hidden_states
+    assert all(distance(a, b) < 1e-4 for a, b in zip(maps, wanted, strict=True))
+
+
+def test_from_a_configuration():
+    model = MaskFormerForInstanceSegmentation(small(backbone_config=tiny_resnet()))
+    assert isinstance(model.encoder, ResNetBackbone) and model.encoder.out_features == STAGES
+    output = model(pixels((64, 64)), pixel_mask=torch.ones(2, 64, 64))
+    assert output.class_queries_logits.shape == (2, 9, 6) and output.masks_queries_logits.shape == (2, 9, 16, 16)
+    assert output.hidden_states is None and len(model(pixels((64, 64)), return_dict=False)) == 5
+    sum(value.mean() for value in output.to_tuple()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    twin = copy.deepcopy(model)
+    assert torch.equal(twin(pixels((64, 64)))[0], output[0])
+
+
+def test_from_a_model_with_its_weights(tmp_path):
+    source = AutoBackbone.from_config(tiny_resnet(), seed=3)
+    source.save_pretrained(tmp_path)
+    config = small(backbone=str(tmp_path), use_pretrained_backbone=True)
+    model = MaskFormerForInstanceSegmentation(config)
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], tensor)
+    assert "backbone" not in config.to_dict()
+    drawn_anew = MaskFormerForInstanceSegmentation(small(backbone=str(tmp_path)))
+    assert not torch.equal(next(drawn_anew.encoder.parameters()), next(source.parameters()))
+    with_options = small(backbone=str(tmp_path), backbone_kwargs={"out_indices": [1, 3]})
+    assert with_options.backbone_config.out_features == ["stage1", "stage3"]
+    assert MaskFormerForInstanceSegmentation(with_options)(pixels((64, 64))).masks_queries_logits.shape[-1] == 16
+
+
+def test_on_a_model_of_timm(tmp_path):
+    model = MaskFormerForInstanceSegmentation(small(backbone="resnet18", use_timm_backbone=True)).eval()
+    assert model.encoder.out_features == ["layer1", "layer2", "layer3", "layer4"]
+    model.save_pretrained(tmp_path)
+    x = pixels((64, 64))
+    again = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+    assert torch.equal(again(x)[1], model(x)[1])
+    oracle = transformers.MaskFormerForInstanceSegmentation.from_pretrained(tmp_path).eval()
+    assert_same(model, oracle, x)
+
+
+def test_calls_that_make_no_sense(tmp_path):
+    with pytest.raises(ValueError, match="not as both"):
+        MaskFormerConfig(backbone="resnet18", backbone_config=ResNetConfig())
+    with pytest.raises(ValueError, match="needs the name of a model"):
+        MaskFormerConfig(backbone_config=ResNetConfig(), use_pretrained_backbone=True)
+    with pytest.raises(ValueError, match="no other is known"):
+        MaskFormerConfig(decoder_config={"model_type": "mask2former"})
+    tiny_resnet().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="not a maskformer"):
+        MaskFormerConfig.from_pretrained(str(tmp_path))
+    with pytest.raises(ValueError, match="not a maskformer"):
+        MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+
+
+def test_the_config_goes_through_its_file(tmp_path):
+    config = small(backbone_config=tiny_resnet(), id2label=dict(enumerate("abcde")))
+    config.save_pretrained(tmp_path)
+    again = MaskFormerConfig.from_pretrained(str(tmp_path))
+    assert again == config and again.id2label[4] == "e" and isinstance(again.backbone_config, BackboneConfig)
+    assert MaskFormerConfig.from_pretrained(str(tmp_path), num_labels=2).id2label == {0: "LABEL_0", 1: "LABEL_1"}
+    with pytest.raises(ValueError, match=r"no 'num_lables'\. Did you mean 'num_labels'"):
+        MaskFormerConfig.from_pretrained(str(tmp_path), num_lables=2)
+    oracle = transformers.MaskFormerConfig.from_pretrained(tmp_path)
+    assert oracle.backbone_config.hidden_sizes == config.backbone_config.hidden_sizes
+    assert oracle.decoder_config.num_queries == 9 and oracle.num_labels == 5
+
+
+# --- from masks to segments -------------------------------------------------------------------------------------
+
+
+def predictions(seed):
+    generator = torch.Generator().manual_seed(seed)
+    masks = nn.functional.interpolate(torch.randn(2, 9, 5, 7, generator=generator) * 4, (20, 28), mode="bilinear")
+    classes = torch.randn(2, 9, 6, generator=generator) * 4
+    return theirs.MaskFormerForInstanceSegmentationOutput(class_queries_logits=classes, masks_queries_logits=masks)
+
+
+def plain(found):
+    return [{**one, "segmentation": torch.as_tensor(one["segmentation"]).tolist()} for one in found]
+
+
+@pytest.mark.parametrize("sizes", [None, [(40, 30), (13, 50)]])
+@pytest.mark.parametrize("seed", range(4))
+def test_segments_equal_the_oracle(seed, sizes):
+    model = MaskFormerForInstanceSegmentation(small(backbone_config=tiny_resnet()))
+    oracle = transformers.MaskFormerImageProcessorPil()
+    outputs = predictions(seed)
+    semantic = (p.post_process_semantic_segmentation(outputs, target_sizes=sizes) for p in (model, oracle))
+    assert all(torch.equal(a, b) for a, b in zip(*semantic, strict=True))
+    for threshold in (0.0, 0.3, 0.99):
+        for options in ({}, {"return_binary_maps": True}):
+            options = {"threshold": threshold, "target_sizes": sizes, **options}
+            a, b = (p.post_process_instance_segmentation(outputs, **options) for p in (model, oracle))
+            assert plain(a) == plain(b)
+        options = {"threshold": threshold, "target_sizes": sizes, "return_coco_annotation": True}
+        a, b = (p.post_process_instance_segmentation(outputs, **options) for p in (model, oracle))
+        assert a == [{**one, "segmentation": [list(map(int, run)) for run in one["segmentation"]]} for one in b]
+        for fuse in (set(), {0, 1, 2}):
+            options = {"threshold": threshold, "target_sizes": sizes, "label_ids_to_fuse": fuse}
+            options["overlap_mask_area_threshold"] = 0.4
+            a, b = (p.post_process_panoptic_segmentation(outputs, **options) for p in (model, oracle))
+            assert plain(a) == plain(b)
+
+
+def test_wrong_calls_for_segments():
+    model = MaskFormerForInstanceSegmentation(small(backbone_config=tiny_resnet()))
+    with pytest.raises(ValueError, match="1 target sizes for 2 images"):
+        model.post_process_semantic_segmentation(predictions(0), target_sizes=[(4, 4)])
+    with pytest.raises(ValueError, match="ask for one of them"):
+        model.post_process_instance_segmentation(predictions(0), return_coco_annotation=True, return_binary_maps=True)
