@@ -146,11 +146,11 @@ def widen(halves: Array) -> Array:
     return (halves.astype("<u4") << 16).view("<f4")
 
 
-def check_path(path: Path, stage: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Raise `Damaged` or OSError unless the file is there, whole, and holds this stage in this shape and dtype."""
+def is_whole(path: Path, stage: str, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether a file is there, whole, and holds this stage in this shape and dtype."""
     form = path.suffix[1:]
-    entry = read_entries(path, form).get("" if form == "npy" else stage)
-    if entry is None:
-        raise Damaged(f"it does not hold {stage}")
-    if entry.shape != shape or entry.dtype != dtype:
-        raise Damaged(f"{stage} is {entry.dtype} {entry.shape} in it, and should be {dtype} {shape}")
+    try:
+        entry = read_entries(path, form).get("" if form == "npy" else stage)
+    except (OSError, Damaged):
+        return False
+    return entry is not None and (entry.shape, entry.dtype) == (shape, dtype)

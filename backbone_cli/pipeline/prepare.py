@@ -134,7 +134,7 @@ class Job:
         folder = Path(request.output)
         if request.layout == "stacked":
             return Stacks(folder, request.format, request.save_dtype, self.stages, self.total or 0, request.shard)
-        return Files(folder, request.format, request.save_dtype, ours or request.overwrite)
+        return Files(folder, request.format, request.save_dtype, ours, request.overwrite)
 
     # --- sizes ----------------------------------------------------------------------------------------------
 

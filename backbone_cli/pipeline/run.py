@@ -146,6 +146,7 @@ class Past:
             item.error = f"Its output would have the name '{item.name}', which is that of '{owner}' in this folder."
             return False
         outputs = self.index.outputs(item)
+        item.listed = outputs is not None
         return outputs is not None and self.sink.holds(item, outputs)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from .formats import (
     Array,
     Damaged,
     Entry,
-    check_path,
+    is_whole,
     npy_header,
     part_path,
     read_entries,
@@ -60,12 +61,12 @@ class Sink:
 
 
 @contextmanager
-def blame(path: Path) -> Iterator[None]:
-    """Tell a name that can't be used, which costs one image, from a disk that can't be written."""
+def blame(path: Path, of_an_image: bool = False) -> Iterator[None]:
+    """Turn what a file system says into a sentence. A name that can't be used costs no more than the image."""
     try:
         yield
     except OSError as error:
-        if error.errno in OF_A_NAME:
+        if of_an_image and error.errno in OF_A_NAME:
             raise ImageError(f"{path} can't be written: {reason(error)}") from error
         hint = {errno.ENOSPC: " Free some space", errno.EDQUOT: " Free some space"}.get(error.errno or 0, " Mend that")
         raise OutputError(f"{path} can't be written: {reason(error)}.{hint} and run again; it goes on.") from error
@@ -74,22 +75,24 @@ def blame(path: Path) -> Iterator[None]:
 class Files(Sink):
     """`name.stage.npy` for each stage, or `name.safetensors`."""
 
-    def __init__(self, folder: Path, form: str, dtype: str, may_replace: bool) -> None:
-        """`may_replace`: what lies there under the names of our files was left by a run like this one."""
-        self.folder, self.form, self.dtype, self.may_replace = folder, form, dtype, may_replace
+    def __init__(self, folder: Path, form: str, dtype: str, ours: bool, overwrite: bool) -> None:
+        """`ours`: a run like this one was here before."""
+        self.folder, self.form, self.dtype, self.ours, self.overwrite = folder, form, dtype, ours, overwrite
         self.known: set[Path] = set()
 
     def write(self, item: Item, maps: Maps) -> Outputs:
         files = {stage: self.file(item, stage) for stage in maps}
         for file in dict.fromkeys(files.values()):
             path = self.folder / file
-            with blame(path):
+            inside = {stage: array for stage, array in maps.items() if files[stage] == file}
+            with blame(path, of_an_image=True):
                 self.make_room(path)
+                if path.exists() and not self.may_replace(item, path, inside):
+                    raise ImageError(f"{path} is there already, and is not of this run; move it away.")
                 if self.form == "npy":
-                    stage = next(stage for stage in maps if files[stage] == file)
-                    write_whole(path, partial(write_npy, array=maps[stage], dtype=self.dtype))
+                    write_whole(path, partial(write_npy, array=next(iter(inside.values())), dtype=self.dtype))
                 else:
-                    write_whole(path, partial(write_safetensors, arrays=maps, dtype=self.dtype))
+                    write_whole(path, partial(write_safetensors, arrays=inside, dtype=self.dtype))
         return {stage: {"file": files[stage], "shape": list(maps[stage].shape)} for stage in maps}
 
     def file(self, item: Item, stage: str) -> str:
@@ -104,18 +107,22 @@ class Files(Sink):
             if len(self.known) > 10_000:
                 self.known.clear()
             self.known.add(path.parent)
-        if not self.may_replace and path.exists():
-            raise ImageError(f"{path} is there already and was not written by this run; move it away.")
+
+    def may_replace(self, item: Item, path: Path, maps: Maps) -> bool:
+        """Whether a file was listed in the index, or can be what a killed run left that had no time to list it."""
+        if self.overwrite or item.listed:
+            return True
+        return self.ours and all(is_whole(path, stage, array.shape, self.dtype) for stage, array in maps.items())
 
     def holds(self, item: Item, outputs: Outputs) -> bool:
-        try:
-            for stage, about in outputs.items():
-                if about["file"] != self.file(item, stage):
-                    return False
-                check_path(self.folder / about["file"], stage, tuple(about["shape"]), self.dtype)
-        except (OSError, Damaged, KeyError, TypeError):
+        return bool(outputs) and all(self.holds_stage(item, stage, about) for stage, about in outputs.items())
+
+    def holds_stage(self, item: Item, stage: str, about: Mapping[str, Any]) -> bool:
+        """Whether a file is there and whole, and its image has not changed since."""
+        path = self.folder / self.file(item, stage)
+        if not is_whole(path, stage, tuple(about.get("shape", ())), self.dtype):
             return False
-        return bool(outputs)
+        return item.span is not None or Path(item.path).stat().st_mtime_ns <= path.stat().st_mtime_ns
 
 
 class Stacks(Sink):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import ImageError, UsageError
+from .ledger import Ledger
 
 SUFFIXES = frozenset(
     [
@@ -43,6 +45,7 @@ SUFFIXES = frozenset(
     ]
 )
 BLOCK = 512  # what tar files are made of
+FEW = 20_000  # names of a folder that are sorted in memory
 
 
 @dataclass
@@ -60,6 +63,8 @@ class Item:
     """Why it can't be used, where that is known without opening it."""
     position: int = -1
     """Its place among all inputs of the run, from when it is known."""
+    listed: bool = False
+    """Whether an earlier run had done it, and its files are ours to replace."""
 
 
 @dataclass
@@ -127,7 +132,7 @@ class Sources:
         """Images below a folder, sorted by name at every level. Links are followed, but never in a circle."""
         try:
             about = folder.stat()
-            entries = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
+            entries = list_folder(folder)
         except OSError as error:
             yield self.failed(str(folder), reason(error))
             return
@@ -162,7 +167,8 @@ class Sources:
                     if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
                         self.skipped += not member.isdir()
                     elif member.offset_data + member.size > size:
-                        yield self.failed(f"{tar}/{member.name}", "the tar file is cut off inside it")
+                        yield self.failed(f"{tar}/{member.name}", "the tar file ends inside it")
+                        return
                     else:
                         yield self.found_in(tar, member)
             except tarfile.TarError as error:
@@ -195,6 +201,18 @@ class Sources:
 
     def failed(self, source: str, error: str) -> Item:
         return Item(source, source, source, error=f"'{source}' can't be used: {error}.")
+
+
+def list_folder(folder: Path) -> Iterable[tuple[str, bool]]:
+    """Names in a folder, sorted, and whether they are folders; of a folder with millions, not all at once."""
+    with os.scandir(folder) as found:
+        first = list(itertools.islice(found, FEW))
+        if len(first) < FEW:
+            return sorted((entry.name, entry.is_dir()) for entry in first)
+        ledger = Ledger("name", "is_folder")
+        for entry in itertools.chain(first, found):
+            ledger.add(entry.name, int(entry.is_dir()))
+    return ((name, bool(is_folder)) for name, is_folder in ledger.sorted("name"))
 
 
 def output_name(relative: str) -> str:

@@ -1,0 +1,203 @@
+"""From what is named to images and their output names."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from backbone_cli.errors import UsageError
+from backbone_cli.pipeline import sources
+from backbone_cli.pipeline.claims import Claims, count
+from backbone_cli.pipeline.sources import Sources, part_of, read_list
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names(*inputs, **options) -> list[str]:
+    return [item.name for item in Sources(tuple(map(str, inputs)), **options)]
+
+
+def errors(*inputs, **options) -> list[str]:
+    return [item.error for item in Sources(tuple(map(str, inputs)), **options) if item.error]
+
+
+def make_tar(path: Path, *members: str | tarfile.TarInfo, data: bytes = b"pixels") -> Path:
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(data) if info.isfile() else 0
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_a_folder_is_walked_in_order(tmp_path):
+    touch(tmp_path, "b.jpg", "a/2.png", "a/10.PNG", "a.jpg", "a/notes.txt", "c/d/e.webp", "c/x.npy")
+    found = Sources((str(tmp_path),))
+    assert [item.name for item in found] == ["a/10", "a/2", "a", "b", "c/d/e"]
+    assert found.skipped == 2
+    assert next(iter(found)).source == str(tmp_path / "a/10.PNG")
+
+
+def test_a_folder_of_many_names_is_sorted_on_disk(tmp_path, monkeypatch):
+    touch(tmp_path, *(f"{i % 7}-{i}.jpg" for i in range(50)), "sub/a.jpg")
+    in_memory = names(tmp_path)
+    monkeypatch.setattr(sources, "FEW", 5)
+    assert names(tmp_path) == in_memory == sorted(in_memory, key=lambda name: name + ".jpg")
+
+
+def test_names_are_relative_to_the_input_or_the_root(tmp_path):
+    touch(tmp_path, "in/a/1.jpg", "in/2.tar.jpg", "in/.hidden.jpg", "in/plain")
+    assert names(tmp_path / "in/a/1.jpg", tmp_path / "in/a") == ["1", "1"]
+    assert names(tmp_path / "in/2.tar.jpg", tmp_path / "in/.hidden.jpg", tmp_path / "in/plain") == [
+        "2.tar",
+        ".hidden",
+        "plain",
+    ]
+    assert names(tmp_path / "in/a/1.jpg", tmp_path / "in", root=str(tmp_path)) == [
+        "in/a/1",
+        "in/.hidden",
+        "in/2.tar",
+        "in/a/1",
+    ]
+
+
+def test_what_lies_outside_the_root_is_refused(tmp_path):
+    touch(tmp_path, "x/a.jpg", "y/b.jpg")
+    (said,) = errors(tmp_path / "x/a.jpg", tmp_path / "y/b.jpg", root=str(tmp_path / "x"))
+    assert "outside the output folder" in said
+
+
+def test_odd_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("nowhere")
+    touch(tmp_path, "a.jpg")
+    said = errors(tmp_path, tmp_path / "pipe.jpg", tmp_path / "missing.jpg", "/dev/null")
+    words = ("link to nothing", "a pipe", "a pipe", "no such", "a pipe")
+    assert all(word in text for text, word in zip(said, words, strict=True))
+
+
+def test_links_in_a_circle_end(tmp_path):
+    touch(tmp_path, "a/1.jpg")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert names(tmp_path) == ["a/1", "b/1"]
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n\xfe.jpg")
+    Path(path).touch()
+    (item,) = Claims().pass_by(Sources((str(tmp_path),)))
+    assert os.fsencode(item.name) == b"\xff\n\xfe"
+
+
+def test_nothing_that_was_named_exists(tmp_path):
+    with pytest.raises(UsageError, match=r"no file or folder 'nope' \(nor 1 others\)"):
+        Sources(("nope", "neither")).check()
+    Sources(("nope", str(tmp_path))).check()
+
+
+@pytest.mark.parametrize(
+    ("null", "data", "paths"),
+    [
+        (False, b"a.jpg\n\nb c.jpg\r\n\xff.jpg", ["a.jpg", "b c.jpg", os.fsdecode(b"\xff.jpg")]),
+        (True, b"a.jpg\0\0b\nc.jpg\0d.jpg", ["a.jpg", "b\nc.jpg", "d.jpg"]),
+        (True, b"", []),
+    ],
+)
+def test_lists(null, data, paths):
+    assert list(read_list(io.BytesIO(data), null)) == paths
+
+
+def test_a_list_can_be_walked_twice_when_it_is_kept(tmp_path, monkeypatch):
+    touch(tmp_path, "a.jpg", "b.jpg")
+    stdin = io.TextIOWrapper(io.BytesIO(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n".encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    found = Sources(("-",))
+    found.keep_list()
+    assert [item.name for item in found] == [item.name for item in found] == ["a", "b"]
+
+
+# --- tar files --------------------------------------------------------------------------------------------------
+
+
+def test_members(tmp_path):
+    folder = tarfile.TarInfo("x")
+    folder.type = tarfile.DIRTYPE
+    tar = make_tar(tmp_path / "t.tar", folder, "x/a.jpg", "x/a.json", "./b.png")
+    found = Sources((str(tar),))
+    items = list(found)
+    assert [item.name for item in items] == ["x/a", "b"]
+    assert items[0].source == f"{tar}/x/a.jpg"
+    offset, size = items[0].span
+    assert tar.read_bytes()[offset : offset + size] == b"pixels"
+    assert found.skipped == 1
+    assert names(tar, root=str(tmp_path)) == ["t.tar/x/a", "t.tar/b"]
+
+
+def test_members_that_would_lead_out(tmp_path):
+    link = tarfile.TarInfo("l.jpg")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    tar = make_tar(tmp_path / "t.tar", "../../x.jpg", "/etc/x.jpg", "a/../../x.jpg", link, "ok.jpg")
+    items = list(Sources((str(tar),)))
+    assert [bool(item.error) for item in items] == [True, True, True, False]
+
+
+def test_a_tar_that_is_cut_off(tmp_path):
+    tar = make_tar(tmp_path / "t.tar", "a.jpg", "b.jpg", data=b"x" * 2000)
+    tar.write_bytes(tar.read_bytes()[:4000])
+    assert names(tar) == ["a", f"{tar}/b.jpg"]
+    assert "ends inside it" in errors(tar)[0]
+
+
+def test_a_tar_that_is_damaged(tmp_path):
+    tar = make_tar(tmp_path / "t.tar", "a.jpg", "b.jpg", "c.jpg")
+    data = bytearray(tar.read_bytes())
+    data[1024:1500] = b"\x01" * 476  # the second header
+    tar.write_bytes(data)
+    items = list(Sources((str(tar),)))
+    assert items[0].name == "a"
+    assert "damaged" in items[1].error
+    assert len(items) == 2
+    tar.write_bytes(b"no tar at all" * 100)
+    assert "can't be read as a tar" in errors(tar)[0]
+
+
+# --- claims and shards ------------------------------------------------------------------------------------------
+
+
+def test_two_inputs_with_one_name(tmp_path):
+    touch(tmp_path, "a.jpg", "a.png", "b.jpg")
+    with pytest.raises(UsageError, match=r"one output name: '.*a\.jpg' and '.*a\.png' \('a'\)"):
+        count(Sources((str(tmp_path),)), ignore_case=False)
+    items = list(Claims().pass_by(Sources((str(tmp_path),))))
+    assert [bool(item.error) for item in items] == [False, True, False]
+
+
+def test_names_that_differ_in_case_only(tmp_path):
+    touch(tmp_path, "A.jpg", "a.jpg")
+    assert count(Sources((str(tmp_path),)), ignore_case=False) == 2
+    with pytest.raises(UsageError, match="one output name"):
+        count(Sources((str(tmp_path),)), ignore_case=True)
+
+
+def test_an_input_named_twice_is_one(tmp_path):
+    touch(tmp_path, "a.jpg", "b.jpg")
+    twice = Sources((str(tmp_path), str(tmp_path / "a.jpg")))
+    assert count(twice, ignore_case=False) == 2
+    assert [item.position for item in Claims().pass_by(twice)] == [0, 1]
+
+
+def test_shards_are_all_of_it_and_apart(tmp_path):
+    touch(tmp_path, *(f"{i:02}.jpg" for i in range(11)))
+    parts = [[item.name for item in part_of(Claims().pass_by(Sources((str(tmp_path),))), (i, 3))] for i in (1, 2, 3)]
+    assert sorted(name for part in parts for name in part) == [f"{i:02}" for i in range(11)]
+    assert [len(part) for part in parts] == [4, 4, 3]
