@@ -179,8 +179,11 @@ class BackboneConfig(BackboneConfigMixin):
 
     def grids(self, height: int, width: int) -> list[tuple[int, int]]:
         """Rows and columns of every stage's map for an image of this size."""
-        up = self.partial_patches == "padded"
-        return [tuple((-(-n // s) if up else n // s) for n in (height, width)) for s in self.strides]  # type: ignore[misc]
+        rows, cols = pair(getattr(self, "patch_size", 1))  # strides are told down the image; patches may be oblong
+        across = [stride // rows * cols for stride in self.strides]
+        if self.partial_patches == "padded":
+            height, width = -height, -width  # so that what is left over rounds up
+        return [(abs(height // s), abs(width // a)) for s, a in zip(self.strides, across, strict=True)]
 
     def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         """(C, H, W) of every stage's map for an image of this size."""

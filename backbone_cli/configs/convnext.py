@@ -14,6 +14,7 @@ class ConvNextShape(BackboneConfig):
     """What ConvNext and ConvNext V2 share."""
 
     aliases: ClassVar = {"num_hidden_layers": "num_stages"}
+    partial_patches: ClassVar[str] = "cut"
     maps_are: ClassVar[str] = (
         "each stage's output, before the next stage's downsampling, normed by the stage's own LayerNorm"
     )
@@ -45,11 +46,6 @@ class ConvNextShape(BackboneConfig):
     def strides(self) -> list[int]:
         patch = pair(self.patch_size)[0]
         return [patch, *doubling(patch, len(self.depths))]
-
-    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Whole patches, then half as many at each stage after the first; what is left over is cut off."""
-        rows, cols = (size // patch for size, patch in zip((height, width), pair(self.patch_size), strict=True))
-        return [(rows // n, cols // n) for n in (1, *doubling(1, len(self.depths)))]
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ CASE = Case(
         "tanh gelu": {"hidden_act": "gelu_new"},
         "coarse norms": {"layer_norm_eps": 1e-2},
         "larger patches": {"patch_size": 8, "image_size": 96},
+        "oblong patches": {"patch_size": (8, 4), "image_size": (64, 96)},
         "one channel": {"num_channels": 1},
         "one stage": {"depths": (2,), "num_heads": (2,)},
         "window larger than the map": {"window_size": 12},
