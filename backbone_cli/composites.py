@@ -93,6 +93,7 @@ def within(place: str, *heads: str) -> tuple[str, ...]:
     return (*(f"{head}.{place}" for head in heads or ("model",)), place)
 
 
+HGNET = {"model_type": "hgnet_v2"}
 RESNET = {"model_type": "resnet"}
 SWIN = {"model_type": "swin"}
 DINOV2_SMALL = {"model_type": "dinov2", "image_size": 518, "hidden_size": 384, "num_attention_heads": 6}
@@ -125,7 +126,7 @@ COMPOSITES = (
     Composite(
         "d_fine",
         prefixes=within("backbone.model."),
-        default={"model_type": "hgnet_v2"},
+        default=HGNET,
         ids=(
             *each("ustc-community/dfine-{size}-coco", size="nano small medium large xlarge"),
             *each("ustc-community/dfine-{size}-obj365", size="small medium large xlarge"),
@@ -157,8 +158,8 @@ COMPOSITES = (
     ),
     Composite(
         "deimv2",
-        prefixes=within("backbone.model."),
-        default={"model_type": "hgnet_v2"},
+        prefixes=(*within("conv_encoder.model."), *within("conv_encoder.backbone.")),
+        default=HGNET,
         ids=("Intellindust/DEIMv2_HGNetv2_N_COCO",),
     ),
     Composite(
@@ -294,6 +295,41 @@ COMPOSITES = (
             "shi-labs/oneformer_ade20k_swin_tiny",
             *each("shi-labs/oneformer_{data}_{kind}_large", data="ade20k cityscapes coco", kind="swin dinat"),
         ),
+    ),
+    Composite(
+        "pp_doclayout_v2",
+        prefixes=within("backbone.model."),
+        default=HGNET,
+        ids=("PaddlePaddle/PP-DocLayoutV2_safetensors",),
+    ),
+    Composite(
+        "pp_doclayout_v3",
+        prefixes=within("backbone.model."),
+        default=HGNET,
+        ids=("PaddlePaddle/PP-DocLayoutV3_safetensors",),
+    ),
+    Composite(
+        "pp_doclayout_v4",
+        prefixes=within("backbone.model."),
+        default=HGNET,
+        ids=("PaddlePaddle/PP-DocLayoutV4_safetensors",),
+    ),
+    Composite(
+        "pp_ocrv5_server_det",
+        prefixes=within("backbone."),
+        default=HGNET,
+        ids=("PaddlePaddle/PP-OCRv5_server_det_safetensors",),
+    ),
+    Composite(
+        "pp_ocrv5_server_rec",
+        prefixes=within("backbone."),
+        default={
+            **HGNET,
+            "stage_downsample": [True, True, True, True],
+            "stem_strides": [2, 1, 1, 1, 1],
+            "stage_downsample_strides": [[2, 1], [1, 2], [2, 1], [2, 1]],
+        },
+        ids=("PaddlePaddle/PP-OCRv5_server_rec_safetensors",),
     ),
     Composite(
         "prompt_depth_anything",

@@ -52,6 +52,18 @@ BIT = {
     "embedding_dynamic_padding": True,
     "out_features": STAGES[:3],
 }
+HGNET = {
+    "model_type": "hgnet_v2",
+    "stem_channels": [3, 8, 12],
+    "stage_in_channels": [12, 16, 24, 28],
+    "stage_mid_channels": [8, 8, 8, 8],
+    "stage_out_channels": [16, 24, 28, 32],
+    "stage_num_blocks": [1, 1, 1, 1],
+    "stage_numb_of_layers": [1, 1, 1, 1],
+    "embedding_size": 12,
+    "hidden_sizes": [16, 24, 28, 32],
+    "out_features": STAGES,
+}
 VIT = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "out_features": STAGES}
 # The heads of depth models ask for tokens, and take them apart themselves.
 DINOV2 = VIT | {"model_type": "dinov2", "patch_size": 14, "reshape_hidden_states": False}
@@ -116,6 +128,14 @@ RT_DETR = {
     "decoder_attention_heads": 2,
     "num_queries": 4,
 }
+D_FINE = RT_DETR | {"encoder_in_channels": [24, 28, 32]}
+# Kernel, stride and padding of what this head's blocks are made of.
+STRIPS = {
+    f"{way}_{ratio}ratio": [1, 1, 0]
+    for way in ("vertical_long_to_small_conv", "horizontal_small_to_long_conv", "symmetric_conv_long")
+    for ratio in ("long", "mid", "short")
+} | {"reduce_channel": [1, 1, 0], "return_channel": [1, 1, 0]}
+OCR = {"kernel_list": [3, 2, 2], "scale_factor_list": [1, 2, 4, 8], "intraclass_block_config": STRIPS}
 OMDET = {
     "text_config": TEXT | {"model_type": "clip_text_model", "projection_dim": 16},
     "text_projection_in_dim": 32,
@@ -174,6 +194,9 @@ HELD = (
     Held("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, RESNET),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, SWIN),
+    Held("DFineForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Held("Deimv2ForObjectDetection", "model.conv_encoder.backbone", D_FINE, DINOV3 | UPPER),
+    Held("Deimv2ForObjectDetection", "model.conv_encoder.model", D_FINE, HGNET | UPPER),
     Held("DepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, CONVNEXT),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, SWIN),
@@ -190,6 +213,11 @@ HELD = (
     Held("OmDetTurboForObjectDetection", "vision_backbone.vision_backbone", OMDET, SWIN | UPPER),
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, SWIN),
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, CONVNEXT),
+    Held("PPDocLayoutV2ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Held("PPDocLayoutV3ForObjectDetection", "model.backbone.model", D_FINE, HGNET),
+    Held("PPDocLayoutV4ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Held("PPOCRV5ServerDetForObjectDetection", "model.backbone", OCR, HGNET),
+    Held("PPOCRV5ServerRecForTextRecognition", "model.backbone", {"hidden_size": 16}, HGNET),
     Held("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
     Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
     Held("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
