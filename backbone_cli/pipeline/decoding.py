@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .sources import Item
 
 
+ATTEMPTS = 2
+"""A child may have died of something else than the image that it was given."""
+
+
 @dataclass(frozen=True)
 class Pixels:
     """One image as the model's processor leaves it, before normalising."""
@@ -73,18 +77,26 @@ class Decoding:
     def read(self, item: Item) -> Pixels:
         if not self.use_children:
             return timed(self.decoder, item)
-        child: Child | None = getattr(self.mine, "child", None)
-        if child is None:
-            child = self.mine.child = Child(self.decoder)
-            self.children.add(child)
-        answer: Pixels | BaseException | None = child.ask(item)
-        if answer is None:
+        for _ in range(ATTEMPTS):
+            child = self.child()
+            answer: Pixels | BaseException | None = child.ask(item)
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is not None:
+                return answer
             self.mine.child = None
             self.children.discard(child)
-            raise ImageError(f"'{item.source}' can't be decoded: the decoder crashed on it ({child.end()}).")
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+            ended = child.end()
+        raise ImageError(f"'{item.source}' can't be decoded: the decoder crashed on it ({ended}).")
+
+    def child(self) -> Child:
+        """The one of this thread."""
+        child: Child | None = getattr(self.mine, "child", None)
+        if child is None:
+            child = self.mine.child = Child()
+            self.children.add(child)
+            child.learn(self.decoder)
+        return child
 
     def __enter__(self) -> Decoding:
         return self
@@ -92,18 +104,25 @@ class Decoding:
     def __exit__(self, *error: object) -> None:
         """Stop at once; what is being decoded is dropped."""
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.end_children()
+        self.threads.shutdown()
+        self.end_children()  # those that a thread was just starting
+
+    def end_children(self) -> None:
         for child in list(self.children):
             child.end()
-        self.threads.shutdown()
 
 
 class Child:
     """A process that decodes. It speaks pickle through its standard streams, and ends when ours do."""
 
-    def __init__(self, decoder: Callable[[Item], Array]) -> None:
+    def __init__(self) -> None:
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         code = f"from {__name__} import serve; serve()"
         self.process = child_process(code, stderr=subprocess.DEVNULL, env=os.environ | one_thread)
+
+    def learn(self, decoder: Callable[[Item], Array]) -> None:
+        """Tell it once how to decode."""
         if self.ask(decoder) is None:
             raise BackboneError(f"The process that decodes images can't be started ({self.end()}); try --workers 0.")
 

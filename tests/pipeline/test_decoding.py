@@ -1,0 +1,111 @@
+"""Children that decode: they come back with pixels or an error, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from backbone_cli.errors import BackboneError, ImageError
+from backbone_cli.pipeline.decoding import Decoding
+from backbone_cli.pipeline.sources import Item
+
+from .stub import extract, tree
+
+
+def decoder(item: Item) -> np.ndarray:
+    """Does what the item's name says."""
+    if item.name == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if item.name == "exit":
+        os._exit(3)
+    if item.name == "refuse":
+        raise ImageError("It is no image.")
+    if item.name == "stumble":
+        raise ZeroDivisionError
+    if item.name == "talk":
+        print("libsomething: warning", flush=True)
+    if item.name == "fill":
+        raise MemoryError
+    return np.full((4, 4, 3), len(item.name), np.uint8)
+
+
+class Broken:
+    """A decoder that can be sent to a child, and not be received there."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def item(name: str) -> Item:
+    return Item(name, name, name)
+
+
+@pytest.mark.parametrize("children", [0, 2])
+def test_errors_are_values(children):
+    with Decoding(decoder, children) as decoding:
+        futures = [decoding.submit(item(name)) for name in ("good", "refuse", "fill", "talk")]
+        assert futures[0].result().array.tolist() == np.full((4, 4, 3), 4).tolist()
+        with pytest.raises(ImageError, match=r"It is no image\."):
+            futures[1].result()
+        with pytest.raises(ImageError, match="not enough memory"):
+            futures[2].result()
+        assert futures[3].result().array.shape == (4, 4, 3)
+
+
+def test_a_crash_takes_its_image_and_nothing_else():
+    names = ["good", "crash", "other", "exit", "fine", "stumble", "last"]
+    with Decoding(decoder, 2) as decoding:
+        futures = {name: decoding.submit(item(name)) for name in names}
+        for name, future in futures.items():
+            if name in ("crash", "exit", "stumble"):
+                with pytest.raises(ImageError, match=f"'{name}' can't be decoded: the decoder crashed on it"):
+                    future.result()
+            else:
+                assert future.result().array.max() == len(name)
+        assert "signal 11" in str(futures["crash"].exception())
+
+
+def test_a_child_that_is_killed_from_outside(model, photos, out, monkeypatch):
+    import subprocess
+
+    children = []
+    popen = subprocess.Popen
+
+    def remembered(*args, **kwargs):
+        children.append(popen(*args, **kwargs))
+        return children[-1]
+
+    class Killer:
+        def __call__(self, images):
+            for child in children:
+                child.kill()
+            return [{"stage2": np.zeros((8, 4, 4), np.float32)} for _ in images]
+
+    monkeypatch.setattr(subprocess, "Popen", remembered)
+    events = extract(photos, model=model, output=str(out), workers=1, batch_size=1, engine=Killer())
+    assert [event.status for event in events] == ["done"] * 10
+    assert len(children) > 1
+
+
+def test_children_that_cannot_start():
+    with Decoding(Broken(), 1) as decoding, pytest.raises(BackboneError, match="--workers 0"):
+        decoding.submit(item("a")).result()
+
+
+def test_closing_does_not_wait():
+    with Decoding(decoder, 1) as decoding:
+        futures = [decoding.submit(item("good")) for _ in range(1000)]
+        futures[0].result()
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
+    assert futures[-1].cancelled()
+
+
+def test_workers_do_not_change_what_is_written(model, photos, out):
+    extract(photos, model=model, output=str(out))
+    extract(photos, model=model, output=f"{out}-2", workers=2)
+    assert tree(out) == tree(f"{out}-2")
