@@ -26,11 +26,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
 from ..hub import first_line
+from .plan import MAX_PIXELS
 
 Source = Path | str | bytes | BinaryIO
-
-MAX_PIXELS = 178_956_970
-"""Where Pillow by itself refuses to go on."""
 
 # What Pillow's readers raise on damaged files, each in its own way.
 DAMAGE = (

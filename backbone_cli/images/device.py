@@ -23,6 +23,11 @@ def normalize_on_device(batch: Tensor, table: Tensor) -> Tensor:
         return batch.movedim(-1, 1).contiguous()
     if batch.device.type == "cpu":
         return torch.from_numpy(look_up(batch.numpy(), table.numpy()))
+    return gather(batch, table)
+
+
+def gather(batch: Tensor, table: Tensor) -> Tensor:
+    """The same look-up by torch, which on a CPU takes twice as long as numpy."""
     # One flat table: byte b of channel c is at 256 c + b.
     first = torch.arange(0, table.numel(), 256, device=batch.device)
     return table.take(batch.movedim(-1, 1) + first[:, None, None])

@@ -27,8 +27,8 @@ P = TypeVar("P", bound="Plan")
 Size = tuple[int, int]
 """Height and width."""
 
-LARGEST = 178_956_970
-"""Pixels of the largest image that a resize may give: an image of 1 x 60000 would otherwise fill the memory."""
+MAX_PIXELS = 178_956_970
+"""The largest image that is made: Pillow refuses to open larger ones, and 1 x 60000 would be resized to more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Plan:
         """`resized` of the image with its reflections, where that is a size that can be made."""
         rows, columns = self.reflected(height, width)
         target = self.resized(height + 2 * rows, width + 2 * columns)
-        if min(target) < 1 or target[0] * target[1] > max(LARGEST, height * width):
+        if min(target) < 1 or target[0] * target[1] > max(MAX_PIXELS, height * width):
             raise ImageError(
                 f"An image of {height} x {width} is too long and narrow: it would be resized to"
                 f" {target[0]} x {target[1]}. Cut it to a more usual shape, or give --image-size."
