@@ -64,6 +64,14 @@ HGNET = {
     "hidden_sizes": [16, 24, 28, 32],
     "out_features": STAGES,
 }
+TIMM = {"model_type": "timm_backbone", "backbone": "test_resnet", "out_indices": [1, 2, 3, 4]}
+TIMM_SWIN = {
+    "model_type": "timm_backbone",
+    "backbone": "swin_tiny_patch4_window7_224",
+    "img_size": [64, 96],
+    "always_partition": True,
+    "out_indices": [1, 2, 3],
+}
 VIT = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "out_features": STAGES}
 # The heads of depth models ask for tokens, and take them apart themselves.
 DINOV2 = VIT | {"model_type": "dinov2", "patch_size": 14, "reshape_hidden_states": False}
@@ -183,6 +191,7 @@ class Held:
 HELD = (
     Held("CHMv2ForDepthEstimation", "backbone", DEPTH | {"post_process_channels": [8] * 4}, DINOV3),
     Held("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
+    Held("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
     Held("ConditionalDetrForSegmentation", "conditional_detr.model.backbone.model", DETR, RESNET),
     Held("ConditionalDetrModel", "backbone.model", DETR, SWIN),
     Held("DPTForDepthEstimation", "backbone", DPT, BEIT),
@@ -192,14 +201,17 @@ HELD = (
     Held("DPTForSemanticSegmentation", "dpt.embeddings.backbone", DPT | HYBRID, BIT),
     Held("DPTModel", "embeddings.backbone", DPT | HYBRID, BIT),
     Held("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, RESNET),
+    Held("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, TIMM),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, SWIN),
+    Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
     Held("DFineForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
     Held("Deimv2ForObjectDetection", "model.conv_encoder.backbone", D_FINE, DINOV3 | UPPER),
     Held("Deimv2ForObjectDetection", "model.conv_encoder.model", D_FINE, HGNET | UPPER),
     Held("DepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, CONVNEXT),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, SWIN),
+    Held("DetrForObjectDetection", "model.backbone.model", DETR, TIMM),
     Held("DetrForSegmentation", "detr.model.backbone.model", DETR, RESNET),
     Held("DetrModel", "backbone.model", DETR, RESNET),
     Held("GroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
@@ -207,10 +219,17 @@ HELD = (
     Held("MMGroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
     Held("Mask2FormerForUniversalSegmentation", "model.pixel_level_module.encoder", MASKS, SWIN),
     Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, RESNET),
+    Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, TIMM),
     Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, RESNET),
     Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, SWIN),
     Held("MaskFormerModel", "pixel_level_module.encoder", MASKFORMER, SWIN),
     Held("OmDetTurboForObjectDetection", "vision_backbone.vision_backbone", OMDET, SWIN | UPPER),
+    Held(
+        "OmDetTurboForObjectDetection",
+        "vision_backbone.vision_backbone",
+        OMDET | {"encoder_in_channels": [192, 384, 768]},
+        TIMM_SWIN,
+    ),
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, SWIN),
     Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, CONVNEXT),
     Held("PPDocLayoutV2ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
@@ -221,7 +240,14 @@ HELD = (
     Held("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
     Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
     Held("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
+    Held(
+        "RTDetrV2ForObjectDetection",
+        "model.backbone.model",
+        RT_DETR | {"encoder_in_channels": [64, 128, 256]},
+        TIMM | {"out_indices": [2, 3, 4]},
+    ),
     Held("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, RESNET),
+    Held("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, TIMM),
     Held("TvpForVideoGrounding", "model.vision_model.backbone", TVP, RESNET | {"out_features": ["stage4"]}),
     Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 16}, CONVNEXT),
     Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 24}, RESNET),
@@ -240,20 +266,38 @@ def test_the_backbone_inside_is_the_one_that_the_composite_runs(held, tmp_path, 
     inside = model.get_submodule(held.place)
     read = []
     monkeypatch.setattr(Weights, "read", lambda self, name, real=Weights.read: read.append(name) or real(self, name))
-    ours = AutoBackbone.from_pretrained(str(save(model, tmp_path)), out_features=list(inside.out_features))
+    stages = list(model.config.backbone_config.out_features)
+    ours = AutoBackbone.from_pretrained(str(save(model, tmp_path)), out_features=stages)
     x = pixels(size := (64, 96), channels=held.backbone.get("num_channels", 3))
     with torch.no_grad():
-        got, wanted = ours(x).feature_maps, inside(x).feature_maps
-    wanted = [as_map(w, tuple(g.shape[-2:])) for g, w in zip(got, wanted, strict=True)]
-    assert max(map(distance, got, wanted)) < TOLERANCE
+        got, wanted = ours(x).feature_maps, inside(x)
+    wanted = wanted if isinstance(wanted, list) else wanted.feature_maps  # a list is timm's, without its wrapper
+    assert max(distance(g, as_map(w, g)) for g, w in zip(got, wanted, strict=True)) < TOLERANCE
     assert [tuple(m.shape[1:]) for m in got] == [ours.config.shapes(*size)[i] for i in ours.config.wanted]
     assert len(read) == len(set(read)) > 0
     assert all(name.startswith(composites.find(model.config.model_type).prefixes) for name in read)
 
 
-def as_map(state: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tokens (B N C) without what stands before the patches, as B C H W."""
-    return state if state.ndim == 4 else state[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
+def test_an_older_checkpoint(tmp_path):
+    """Of a DETR saved before there was `backbone_config`."""
+    held = Held("DetrForObjectDetection", "model.backbone.model", DETR, TIMM)
+    model = held.build()
+    save(model, tmp_path)
+    said = {"model_type": "detr", "backbone": "test_resnet", "use_timm_backbone": True, "dilation": False}
+    (tmp_path / "config.json").write_text(json.dumps(said | {"backbone_config": None, "use_pretrained_backbone": True}))
+    ours = AutoBackbone.from_pretrained(str(tmp_path))
+    assert ours.out_features == ["layer4"]
+    x = pixels((64, 96))
+    with torch.no_grad():
+        assert distance(ours(x).feature_maps[0], model.get_submodule(held.place)(x)[-1]) < TOLERANCE
+
+
+def as_map(state: Tensor, like: Tensor) -> Tensor:
+    """A state of the oracle as a map: what stands before the patches is cut from tokens, and channels come first."""
+    if state.ndim == 4:
+        return state if state.shape == like.shape else state.permute(0, 3, 1, 2)
+    grid = like.shape[2:]
+    return state[:, -grid.numel() :].transpose(1, 2).unflatten(2, grid)
 
 
 # --- what config.json says of the backbone ----------------------------------------------------------------------
