@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .configs.base import BackboneConfig
+from .configs.timm_backbone import TimmBackboneConfig
 from .errors import UsageError
 from .registry import find
 from .resolve import Resolved, resolve
@@ -121,7 +122,7 @@ class AutoBackbone:
 
         One of a timm model gets timm's weights instead where it says `use_pretrained_backbone`.
         """
-        if getattr(config, "use_pretrained_backbone", False):
+        if isinstance(config, TimmBackboneConfig) and config.use_pretrained_backbone:
             from .models.timm_backbone import published
 
             return filled(config, published(config))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..configs.timm_backbone import TimmBackboneConfig
 from ..errors import ImageError, UnsupportedModel
 from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
 
@@ -407,12 +408,16 @@ def size_dict(size: Any, square: bool = True, longest: int | None = None) -> dic
 
 def load_plan(found: Resolved, cls: type[P]) -> P:
     """The processor of a model: what its repository says of it; else its family's, at the size of its config."""
+    if isinstance(found.config, TimmBackboneConfig) and found.prepared_by_timm:
+        from .timm import TimmImageProcessor
+
+        return TimmImageProcessor.from_dict(found.config.data).with_size(found.config.default_size())  # type: ignore[return-value]
     usual = found.family.processor
     nested = (found.repo.json("processor_config.json") or {}).get("image_processor")
     said = nested if isinstance(nested, dict) else found.repo.json("preprocessor_config.json")
     if said is not None:
         return cls.from_dict(said, kind_if_unsaid=usual)
-    plan = cls.from_dict({}, kind_if_unsaid=usual).with_size(found.config.default_size())
+    plan = cls.from_dict(found.family.pixels, kind_if_unsaid=usual).with_size(found.config.default_size())
     logging.getLogger("backbone_cli").warning(
         "'%s' has no preprocessor_config.json: images are processed as by %s, to %dx%d.",
         found.name,

@@ -1,0 +1,89 @@
+"""Make `backbone_cli/configs/timm_zoo.json` from the timm that is installed; it takes an hour of one core.
+
+python tools/make_timm_zoo.py                    # all of it
+python tools/make_timm_zoo.py 'convnext*' ...    # these anew, the rest as it stands
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import timm
+from timm.models import get_deprecated_models
+
+from backbone_cli.configs.timm_zoo import FILE, USUAL, Facts, Tag, TimmStage
+from backbone_cli.models.timm_facts import facts
+
+
+def main(patterns: list[str]) -> None:
+    warnings.simplefilter("ignore")
+    file: dict[str, Any] = json.loads(FILE.read_text()) if patterns and FILE.exists() else {}
+    tables = {key: file.get(key, []) for key in ("pixels", "build", "stages")}
+    models = file.get("models", {})
+    names = timm.list_models(patterns or "*")
+    for i, name in enumerate(names, 1):
+        models[name] = row(facts(name), tables)
+        sys.stderr.write(f"{i}/{len(names)} {name}\n")
+    renamed = {old: new for old, new in get_deprecated_models().items() if new}
+    write({"timm": timm.__version__, **tables, "models": dict(sorted(models.items())), "renamed": renamed})
+
+
+def row(found: Facts, tables: dict[str, list[Any]]) -> list[Any]:
+    stages = number(tables["stages"], list(runs(found.stages)))
+    build = number(tables["build"], dict(found.build))
+    tags = {name: tag_row(found.name, name, tag, tables) for name, tag in found.tags.items()}
+    return [stages, build, found.multiple, found.rebuilt, tags]
+
+
+def tag_row(architecture: str, name: str, tag: Tag, tables: dict[str, list[Any]]) -> Any:
+    pixels = number(tables["pixels"], [tag.data[key] for key in USUAL])
+    return pixels if tag.source == f"timm/{architecture}.{name}" else [pixels, tag.source]
+
+
+def runs(stages: tuple[TimmStage, ...]) -> Iterator[list[Any]]:
+    """Stages that differ only in the number that ends their names, as one."""
+
+    def alike(numbered: tuple[int, TimmStage]) -> tuple[Any, ...]:
+        i, stage = numbered
+        stem, _, end = stage.name.rpartition(".")
+        name = (stem, int(end) - i) if stem and end.isdecimal() else (stage.name,)
+        return (*name, stage.channels, stage.stride, stage.step, stage.shift)
+
+    for _, run in groupby(enumerate(stages), alike):
+        first, *rest = (stage for _, stage in run)
+        count = [1 + len(rest)] if rest else []
+        yield [first.name, first.channels, first.stride, first.step, first.shift, *count]
+
+
+def number(table: list[Any], value: Any) -> int:
+    """Where a value stands in a table; at its end, where it is new."""
+    if value not in table:
+        table.append(value)
+    return table.index(value)
+
+
+def write(file: dict[str, Any]) -> None:
+    """Compact, a row a line."""
+    parts = []
+    for key, value in file.items():
+        if isinstance(value, str):
+            parts.append(f"{dumps(key)}:{dumps(value)}")
+        elif isinstance(value, list):
+            parts.append(f"{dumps(key)}:[\n" + ",\n".join(map(dumps, value)) + "\n]")
+        else:
+            rows = ",\n".join(f"{dumps(name)}:{dumps(row)}" for name, row in value.items())
+            parts.append(f"{dumps(key)}:{{\n{rows}\n}}")
+    FILE.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
