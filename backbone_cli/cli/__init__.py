@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BackboneError
-from . import extract, inspect, models, stages, view
+from . import compare, extract, inspect, models, stages, view
 from .console import console
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ app.command()(extract.extract)
 app.command()(stages.stages)
 app.command()(models.models)
 app.command()(view.view)
+app.command()(compare.compare)
 app.command()(inspect.inspect)
 
 

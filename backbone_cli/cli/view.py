@@ -118,10 +118,14 @@ def from_model(request: Request) -> Looked:
     photos = []
     for item, seen in zip(items, see_all(eye, items), strict=True):
         if isinstance(seen, ImageError):
-            console.error(str(seen) if item.source in str(seen) else f"{item.source}: {seen}")
+            tell_failed(item.source, seen)
         else:
             photos.append(seen)
     return photos, request.model, eye.strides, len(items) - len(photos)
+
+
+def tell_failed(source: str, error: ImageError) -> None:
+    console.error(str(error) if source in str(error) else f"{source}: {error}")
 
 
 def from_features(folder: str, images: list[str], out_indices: list[str], out_features: list[str]) -> Looked:
@@ -144,15 +148,16 @@ def from_features(folder: str, images: list[str], out_indices: list[str], out_fe
 # --- where it goes ----------------------------------------------------------------------------------------------
 
 
-def parse_output(output: str | None) -> Path | None:
-    """Told before anything is computed, where it can't be written."""
+def parse_output(output: str | None, suffixes: tuple[str, ...] = (".png", ".html", "/")) -> Path | None:
+    """Told before anything is computed, where it can't be written. A slash stands for a folder."""
     if output is None:
         return None
     path = Path(output)
-    if output.endswith("/") or path.is_dir():
+    if "/" in suffixes and (output.endswith("/") or path.is_dir()):
         return path
-    if path.suffix.lower() not in (".png", ".html"):
-        raise UsageError(f"'{output}' is neither a .png nor a .html file; a folder for pictures ends in a slash.")
+    if path.suffix.lower() not in suffixes:
+        folder = "; a folder for pictures ends in a slash" if "/" in suffixes else ""
+        raise UsageError(f"'{output}' is no {' or '.join(s for s in suffixes if s != '/')} file{folder}.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder '{path.parent}' to write '{path.name}' into.")
     return path

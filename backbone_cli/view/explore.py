@@ -62,7 +62,7 @@ def page(photos: Sequence[Seen], model: str, strides: Mapping[str, int], theme: 
 
 
 def read(name: str) -> str:
-    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    return (resources.files(__package__) / "page" / name).read_text(encoding="utf-8")
 
 
 def choose_width(photos: Sequence[Seen], room: int) -> int:
