@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,10 @@ from .errors import UnsupportedModel, UsageError, near_miss
 if TYPE_CHECKING:
     from .configs.base import BackboneConfig
     from .models.base import Backbone
+
+
+IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+HALVES = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Family:
     """Hub ids that it is known by."""
     processor: str = "ViTImageProcessor"
     """The image processor that its repositories name, for those that have no preprocessor_config.json."""
+    pixels: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: IMAGENET)
+    """The mean and deviation that its repositories say, for the same."""
     module: str = ""
     """Where its model is written; near-twins share a file. By default the file named as the family's type."""
     config: type[BackboneConfig] | str = ""
@@ -69,6 +75,7 @@ FAMILIES = (
             "microsoft/beit-large-finetuned-ade-640-640",
         ),
         processor="BeitImageProcessor",
+        pixels=HALVES,
     ),
     Family(
         "bit",
@@ -76,6 +83,7 @@ FAMILIES = (
         prefixes=("", "bit."),
         ids=("google/bit-50",),
         processor="BitImageProcessor",
+        pixels=HALVES,
     ),
     Family(
         "convnext",
