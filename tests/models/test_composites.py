@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from backbone_cli import composites, registry
 from backbone_cli.auto import AutoBackbone
 from backbone_cli.checkpoint import Weights
+from backbone_cli.cli import run
 from backbone_cli.errors import UnsupportedModel
 from backbone_cli.resolve import resolve
 from tests.models.parity import TOLERANCE, distance, drawn, pixels, save
@@ -429,6 +430,17 @@ def test_timm_has_the_models_that_the_advice_names():
 
     assert all(timm.list_models(pattern) for pattern in registry.ONLY_IN_TIMM.values())
     assert not set(registry.ONLY_IN_TIMM) & (SUPPORTED | set(ROWS))
+
+
+def test_what_can_be_used_is_listed(capsys):
+    assert run(["models", "--family", "zoedepth", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"family": "zoedepth", "model": name}
+        for name in ("Intel/zoedepth-kitti", "Intel/zoedepth-nyu", "Intel/zoedepth-nyu-kitti")
+    ]
+    assert run(["models", "--json"]) == 0
+    listed = {row["family"] for row in json.loads(capsys.readouterr().out)}
+    assert set(ROWS) - listed == {"lw_detr", "rf_detr", "tipsv2_dpt"}  # of whose backbones there is no family
 
 
 def test_the_rows_are_in_order_and_name_each_model_once():
