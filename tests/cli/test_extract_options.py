@@ -1,0 +1,115 @@
+"""The options of `backbone extract` are a promise: their names, their short names, their defaults."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import get_args, get_type_hints
+
+import pytest
+import typer
+
+from backbone_cli.cli import app, options
+from backbone_cli.errors import UsageError
+from backbone_cli.pipeline.request import Request
+
+PROMISED = {
+    "--model -m": None,
+    "--out-indices": None,
+    "--out-features": None,
+    "--output -o": "features",
+    "--format -f": "npy",
+    "--layout": "files",
+    "--pool": "none",
+    "--device": "auto",
+    "--dtype": "float32",
+    "--save-dtype": "float32",
+    "--batch-size -b": "auto",
+    "--workers -j": "auto",
+    "--image-size": None,
+    "--random-init": False,
+    "--seed": 0,
+    "--revision": None,
+    "--offline": False,
+    "--null -0": False,
+    "--shard": None,
+    "--root": None,
+    "--overwrite": False,
+    "--on-error": "skip",
+    "--dry-run": False,
+    "--fast-decode": False,
+    "--compile": False,
+    "--max-pixels": 178_956_970,
+    "--json": False,
+    "--quiet -q": False,
+    "--verbose -v": False,
+}
+
+CHOICES = {
+    "--format": ["npy", "safetensors"],
+    "--layout": ["files", "stacked"],
+    "--pool": ["none", "mean", "cls"],
+    "--dtype": ["float32", "bfloat16", "float16"],
+    "--save-dtype": ["float32", "float16", "bfloat16"],
+    "--on-error": ["skip", "stop"],
+}
+
+
+def parameters():
+    command = typer.main.get_command(app).commands["extract"]
+    return [parameter for parameter in command.params if parameter.param_type_name == "option"]
+
+
+def test_the_options_are_those_promised():
+    names = {" ".join(sorted(p.opts, key=lambda o: -len(o))): p.default for p in parameters() if p.name != "help"}
+    assert names == PROMISED
+    assert all(not parameter.secondary_opts for parameter in parameters())
+
+
+def test_the_choices_are_those_promised():
+    hints = get_type_hints(Request)
+    assert {name: list(get_args(hints[name[2:].replace("-", "_")])) for name in CHOICES} == CHOICES
+
+
+def test_the_model_may_come_from_the_environment():
+    assert {p.envvar for p in parameters() if p.envvar} == {"BACKBONE_MODEL"}
+
+
+def test_every_field_of_a_request_can_be_asked_for():
+    from backbone_cli.cli.extract import extract
+
+    asked = set(inspect.signature(extract).parameters)
+    assert {field.name for field in fields(Request)} - asked == set()
+    assert asked - {field.name for field in fields(Request)} == {"dry_run", "as_json", "quiet", "verbose"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "shard"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, (3, 4)),
+        ({"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "2"}, (1, 2)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "9",
+                "SLURM_ARRAY_TASK_MIN": "1",
+                "SLURM_ARRAY_TASK_COUNT": "5",
+                "SLURM_ARRAY_TASK_STEP": "4",
+            },
+            (3, 5),
+        ),
+        ({"RANK": "0", "WORLD_SIZE": "3"}, (1, 3)),
+        ({"RANK": "2", "WORLD_SIZE": "3"}, (3, 3)),
+    ],
+)
+def test_job_arrays(environ, shard):
+    assert options.parse_shard("auto", environ) == shard
+
+
+def test_shards_by_hand():
+    assert options.parse_shard("3/8") == (3, 8)
+    assert options.parse_shard(None) is None
+    for text in ("3", "a/b", "3/8/1", "-1/3"):
+        with pytest.raises(UsageError, match="as in 3/8"):
+            options.parse_shard(text)
+    with pytest.raises(UsageError, match="no job array"):
+        options.parse_shard("auto", {"RANK": "1"})
