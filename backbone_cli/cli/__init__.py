@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import BackboneError
-from . import compare, extract, inspect, models, stages, view
+from . import compare, doctor, extract, inspect, models, stages, view
 from .console import console
 
 INTERRUPTED = 130
@@ -29,6 +29,7 @@ app.command()(stages.stages)
 app.command()(models.models)
 app.command()(view.view)
 app.command()(compare.compare)
+app.command()(doctor.doctor)
 app.command()(inspect.inspect)
 
 
