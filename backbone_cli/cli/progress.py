@@ -30,9 +30,11 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if self.bar:
             self.bar.stop()
+        if kind is KeyboardInterrupt:
+            console.say(f"Interrupted after {self.so_far()}. Run the same command again: it goes on.")
 
     @property
     def failed(self) -> int:
