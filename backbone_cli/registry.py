@@ -31,7 +31,7 @@ class Family:
     """Hub ids that it is known by."""
     processor: str = "ViTImageProcessor"
     """The image processor that its repositories name, for those that have no preprocessor_config.json."""
-    pixels: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: IMAGENET)
+    pixels: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: IMAGENET, hash=False)
     """The mean and deviation that its repositories say, for the same."""
     module: str = ""
     """Where its model is written; near-twins share a file. By default the file named as the family's type."""
