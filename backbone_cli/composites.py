@@ -130,7 +130,8 @@ COMPOSITES = (
         ids=(
             *each("ustc-community/dfine-{size}-coco", size="nano small medium large xlarge"),
             *each("ustc-community/dfine-{size}-obj365", size="small medium large xlarge"),
-            *each("ustc-community/dfine-{size}-obj2coco", size="small medium large xlarge"),
+            *each("ustc-community/dfine-{size}-obj2coco", size="small medium xlarge"),
+            "ustc-community/dfine-large-obj2coco-e25",
         ),
     ),
     Composite(
@@ -237,12 +238,15 @@ COMPOSITES = (
         prefixes=within("pixel_level_module.encoder."),
         default={**SWIN, "depths": [2, 2, 18, 2]},
         ids=(
-            *each("facebook/mask2former-swin-{size}-ade-semantic", size="tiny small large base-IN21k"),
+            *each("facebook/mask2former-swin-{size}-ade-semantic", size="tiny small base large"),
             *each("facebook/mask2former-swin-{size}-coco-instance", size="tiny small base large"),
-            *each("facebook/mask2former-swin-{size}-coco-panoptic", size="tiny base-IN21k large"),
-            *each("facebook/mask2former-swin-{size}-cityscapes-semantic", size="tiny small large base-IN21k"),
-            *each("facebook/mask2former-swin-{size}-cityscapes-instance", size="tiny small large base-IN21k"),
-            *each("facebook/mask2former-swin-{size}-cityscapes-panoptic", size="tiny small large"),
+            *each("facebook/mask2former-swin-{size}-coco-panoptic", size="tiny base large"),
+            *each(
+                "facebook/mask2former-swin-{size}-cityscapes-{task}",
+                size="tiny small large",
+                task="semantic instance panoptic",
+            ),
+            *each("facebook/mask2former-swin-large-mapillary-vistas-{task}", task="semantic panoptic"),
         ),
     ),
     Composite(
@@ -260,9 +264,10 @@ COMPOSITES = (
         ids=(
             *each("facebook/maskformer-swin-{size}-{data}", size="tiny small base large", data="ade coco"),
             "facebook/maskformer-resnet50-ade",
+            "facebook/maskformer-resnet50-ade20k-full",
+            "facebook/maskformer-resnet50-vistas",
             "facebook/maskformer-resnet101-ade",
             "facebook/maskformer-resnet101-cityscapes",
-            "facebook/maskformer-resnet101-coco-stuff",
         ),
     ),
     Composite(

@@ -253,7 +253,7 @@ class Backbone(BackboneMixin, Model):
     def check(self, pixel_values: Tensor) -> None:
         channels = getattr(self.config, "num_channels", None)
         if pixel_values.ndim != 4 or (channels and pixel_values.shape[1] != channels):
-            raise ValueError(
+            raise UsageError(
                 f"pixel_values must be (batch, {channels}, height, width), not {tuple(pixel_values.shape)}."
             )
         if self.wanted != self.config.wanted:
