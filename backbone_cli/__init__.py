@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .configs.timm_backbone import TimmBackboneConfig
     from .configs.vitdet import VitDetConfig
     from .configs.vitpose_backbone import VitPoseBackboneConfig
+    from .features import open_features
     from .heads.maskformer import MaskFormerForInstanceSegmentation
     from .models.base import Backbone, BackboneMixin, BackboneOutput
     from .models.beit import BeitBackbone
@@ -106,6 +107,7 @@ __all__ = [
     "VitDetConfig",
     "VitPoseBackbone",
     "VitPoseBackboneConfig",
+    "open_features",
     "register",
 ]
 
@@ -121,7 +123,9 @@ _HOMES = {
     "BackboneOutput": "models.base",
     "MaskFormerConfig": "configs.maskformer",
     "MaskFormerForInstanceSegmentation": "heads.maskformer",
-    "open_features": "pipeline.features",
+    "open_features": "features",
+    "TimmBackbone": "models.timm_backbone",
+    "TimmBackboneConfig": "configs.timm_backbone",
     "register": "registry",
 }
 

@@ -16,6 +16,7 @@ from .resolve import Resolved, resolve
 if TYPE_CHECKING:
     import torch
 
+    from .configs.maskformer import MaskFormerConfig
     from .images.processor import ImageProcessor
     from .models.base import Backbone, Model
 
@@ -117,11 +118,13 @@ class AutoBackbone:
         return place(random(found.config, seed), dtype, device)
 
     @classmethod
-    def from_config(cls, config: BackboneConfig, *, seed: int = 0) -> Backbone:
+    def from_config(cls, config: BackboneConfig | MaskFormerConfig, *, seed: int = 0) -> Backbone:
         """Build the backbone of a configuration, with random weights: the same ones for the same seed.
 
-        One of a timm model gets timm's weights instead where it says `use_pretrained_backbone`.
+        One of a timm model gets timm's weights instead where it says `use_pretrained_backbone`. The configuration of
+        a whole model (`MaskFormerConfig`) means its backbone.
         """
+        config = getattr(config, "backbone_config", config)
         if isinstance(config, TimmBackboneConfig) and config.use_pretrained_backbone:
             from .models.timm_backbone import published
 
