@@ -203,7 +203,7 @@ def show(photos: list[Seen], strides: dict[str, int]) -> None:
     from ..view.terminal import preview
 
     screen = Console(file=sys.stdout, highlight=False)
-    if not screen.is_terminal or screen.color_system in (None, "standard"):
+    if not screen.is_terminal or screen.no_color or screen.color_system in (None, "standard"):
         for photo in photos:
             console.data(f"{photo.name}, seen at {photo.picture.shape[0]}x{photo.picture.shape[1]} pixels")
             console.data(table(("stage", "shape", "stride", "min", "mean", "max", "std"), rows(photo, strides)))

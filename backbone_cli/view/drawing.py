@@ -52,9 +52,9 @@ def draw_text(
     # The one that pillow brings along, so that pictures look the same everywhere.
     font = ImageFont.load_default(size)
     kept = len(text)
-    while (shown := shortened(text, kept)) and pen.textlength(shown, font) > room:
-        kept -= 1
-    width = math.ceil(pen.textlength(shown, font))
+    while (width := math.ceil(pen.textlength(shortened(text, kept), font))) > room and kept:
+        kept = min(kept - 1, int(kept * room / width))
+    shown = shortened(text, kept)
     pen.text((place[0] + (room - width if right else 0), place[1]), shown, colour, font)
     return width
 

@@ -1,0 +1,132 @@
+"""`backbone view`, on the small models and photos that come with the source."""
+
+import pytest
+from PIL import Image
+
+from backbone_cli.cli import run
+
+PHOTOS = "fixtures/photos"
+SWIN = "fixtures/models/swin-micro"
+HOPPER = f"{PHOTOS}/grace_hopper.jpg"
+
+
+def view(*args):
+    return run(["view", *map(str, args)])
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("extracted") / "features"
+    args = [PHOTOS, "-m", SWIN, "--out-features", "stage2,stage4", "-o", str(folder), "-q", "-j", "0"]
+    assert run(["extract", *args]) == 0
+    return folder
+
+
+def test_a_sheet_is_the_same_every_time(tmp_path):
+    for name in ("one.png", "two.png"):
+        assert view(HOPPER, "-m", SWIN, "-o", tmp_path / name) == 0
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    with Image.open(tmp_path / "one.png") as sheet:
+        assert sheet.height > 5 * 224  # all five stages
+
+
+def test_one_picture_for_all_or_one_for_each(tmp_path):
+    assert view(PHOTOS, "-m", SWIN, "--out-indices", "-1", "-o", tmp_path / "all.PNG") == 0
+    assert view(PHOTOS, "-m", SWIN, "--out-features", "stage4", "--theme", "light", "-o", f"{tmp_path}/each/") == 0
+    each = sorted(path.relative_to(tmp_path / "each").as_posix() for path in tmp_path.glob("each/**/*.png"))
+    assert each == ["drawn/harbour.png", "drawn/shapes.png", "grace_hopper.png"]
+    with Image.open(tmp_path / "all.PNG") as whole, Image.open(tmp_path / "each/grace_hopper.png") as one:
+        assert whole.size == (one.width, 3 * one.height)
+        assert sum(one.getpixel((0, 0))) > 700 > sum(whole.getpixel((0, 0)))
+
+
+def test_extracted_features_need_no_model(features, tmp_path, monkeypatch):
+    assert view(HOPPER, "-m", SWIN, "--out-features", "stage2,stage4", "-o", tmp_path / "model.png") == 0
+    monkeypatch.setattr("backbone_cli.view.seen.Eye", None)
+    assert view(features, "--image", "grace_hopper", "-o", tmp_path / "features.png") == 0
+    assert (tmp_path / "features.png").read_bytes() == (tmp_path / "model.png").read_bytes()
+
+
+def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert view(features, "--image", "drawn/shapes", "--out-features", "stage4", "-o", "out.png") == 0
+    assert "It is shown in grey." in capsys.readouterr().err
+    with Image.open("out.png") as sheet:
+        assert sheet.convert("RGB").getpixel((100, 300)) == (128, 128, 128)
+
+
+def test_a_page(tmp_path, capsys):
+    assert view(HOPPER, "-m", SWIN, "-o", tmp_path / "page.html", "--theme", "dark") == 0
+    text = (tmp_path / "page.html").read_text()
+    assert 'data-theme="dark"' in text and SWIN in text
+    assert "kB)" in capsys.readouterr().err
+    assert view(HOPPER, "-m", SWIN, "-o", tmp_path / "page.html", "--max-size", "1kB") == 2
+    assert "larger --max-size" in capsys.readouterr().err
+
+
+def test_without_a_terminal_it_is_a_table(capsys):
+    assert view(HOPPER, "-m", SWIN, "--out-indices", "3,4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "grace_hopper, seen at 224x224 pixels"
+    assert lines[1].split() == ["stage", "shape", "stride", "min", "mean", "max", "std"]
+    assert lines[2].split()[:7] == ["stage3", "64", "x", "14", "x", "14", "16"]
+    assert len(lines) == 4
+
+
+def test_in_a_terminal_it_is_a_preview(capsys, monkeypatch):
+    for name, value in (("FORCE_COLOR", "1"), ("COLORTERM", "truecolor"), ("TERM", "xterm"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert view(HOPPER, "-m", SWIN) == 0
+    out = capsys.readouterr().out
+    assert out.count("▀") > 500 and "\x1b[38;2;" in out and "stage4" in out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert view(HOPPER, "-m", SWIN, "--out-indices", "4") == 0
+    assert "▀" not in capsys.readouterr().out
+
+
+def test_a_bad_photo_costs_that_photo(tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    assert view(bad, HOPPER, "-m", SWIN, "--out-indices", "4") == 1
+    out, err = capsys.readouterr()
+    assert "grace_hopper" in out and str(bad) in err
+    assert view(bad, "-m", SWIN) == 1
+    assert "None of the images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        ([HOPPER], 2, "Name a model"),
+        ([HOPPER, "-m", "/no/model"], 3, "There is no folder"),
+        ([HOPPER, "-m", SWIN, "--out-features", "stage9"], 2, "Did you mean 'stage"),
+        ([HOPPER, "-m", SWIN, "-o", "out.gif"], 2, "is no .png or .html file"),
+        ([HOPPER, "-m", SWIN, "-o", "/no/where/out.png"], 2, "There is no folder '/no/where'"),
+        ([HOPPER, "-m", SWIN, "-o", "FEATURES/backbone.json/"], 4, "can't be written"),
+        ([HOPPER, "-m", SWIN, "--max-size", "big"], 2, "--max-size"),
+        ([HOPPER, "-m", SWIN, "--image", "x"], 2, "--image chooses among extracted features"),
+        (["no.jpg", "-m", SWIN], 2, "There is no file or folder 'no.jpg'"),
+        (["FEATURES", "--image", "grace_hoper"], 2, "Did you mean 'grace_hopper'"),
+        (["FEATURES", "--out-features", "stage1"], 2, "no stage 'stage1'"),
+    ],
+)
+def test_errors_are_sentences(args, code, said, features, capsys, monkeypatch):
+    monkeypatch.delenv("BACKBONE_MODEL", raising=False)
+    assert view(*(arg.replace("FEATURES", str(features)) for arg in args)) == code
+    err = capsys.readouterr().err
+    assert said in err and "unforeseen" not in err
+
+
+def test_pooled_features_can_not_be_looked_at(tmp_path, capsys):
+    args = [HOPPER, "-m", SWIN, "--pool", "mean", "-o", str(tmp_path / "f"), "-q", "-j", "0"]
+    assert run(["extract", *args]) == 0
+    assert view(tmp_path / "f") == 2
+    assert "--pool none" in capsys.readouterr().err
+
+
+def test_more_photos_than_anyone_can_look_at(tmp_path, capsys):
+    for i in range(65):
+        (tmp_path / f"{i}.jpg").touch()
+    assert view(tmp_path, "-m", SWIN) == 2
+    assert "more than 64 images" in capsys.readouterr().err

@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from backbone_cli.view.seen import Seen
+
+
+@pytest.fixture
+def photos():
+    """Two photos, wide ones, with maps at two stages; the upper half of each map is unlike the lower."""
+    rng = np.random.default_rng(3)
+
+    def maps(channels, height, width):
+        one = rng.standard_normal((channels, height, width)).astype(np.float32)
+        one[0, : height // 2] += 20
+        return one
+
+    return [
+        Seen(
+            name,
+            rng.integers(0, 256, (48, 96, 3), dtype=np.uint8),
+            {"early": maps(5, 12, 24), "late": maps(40, 3, 6)},
+        )
+        for name in ("a/one", "two </script> & <b>")
+    ]
+
+
+STRIDES = {"early": 4, "late": 16}
