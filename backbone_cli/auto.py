@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .configs.base import BackboneConfig
 from .configs.timm_backbone import TimmBackboneConfig
@@ -124,7 +124,7 @@ class AutoBackbone:
         One of a timm model gets timm's weights instead where it says `use_pretrained_backbone`. The configuration of
         a whole model (`MaskFormerConfig`) means its backbone.
         """
-        config = getattr(config, "backbone_config", config)
+        config = cast("BackboneConfig", getattr(config, "backbone_config", config))
         if isinstance(config, TimmBackboneConfig) and config.use_pretrained_backbone:
             from .models.timm_backbone import published
 

@@ -1,9 +1,10 @@
 """A family of one's own: a stem, then stages that are each half as large and twice as wide."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from backbone_cli import Backbone, BackboneConfig, register
 
@@ -15,27 +16,27 @@ class PlainNetConfig(BackboneConfig):
     depth: int = 3
 
     @property
-    def num_features(self):  # channels of every stage, the stem's first
+    def num_features(self) -> list[int]:  # channels of every stage, the stem's first
         return [self.width * 2**i for i in range(self.depth + 1)]
 
     @property
-    def strides(self):  # pixels to one cell of the map, for every stage
+    def strides(self) -> list[int]:  # pixels to one cell of the map, for every stage
         return [4 * 2**i for i in range(self.depth + 1)]
 
 
 class PlainNetBackbone(Backbone):
-    def __init__(self, config):
+    def __init__(self, config: PlainNetConfig) -> None:
         super().__init__(config)
         widths = config.num_features[: self.last + 1]  # nothing is built past the last stage asked for
         self.stem = nn.Conv2d(3, config.width, 4, 4)
         self.layers = nn.ModuleList(nn.Conv2d(dim, 2 * dim, 3, 2, 1) for dim in widths[:-1])
 
-    def states(self, pixels):  # from pixels to the last stage; each stage's map is handed over in turn
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:  # each stage's map, handed over in turn
         yield (x := self.stem(pixels))
         for layer in self.layers:
             yield (x := layer(x.relu()))
 
-    def names(self):  # names here on the left, names in the weight files on the right
+    def names(self) -> dict[str, str]:  # names here on the left, names in the weight files on the right
         return {"stem": "embeddings.projection", "layers.*": "encoder.stages.*.conv"}
 
 
