@@ -56,11 +56,11 @@ class Composite:
         return found
 
     def find(self, said: Said, read: Callable[[str], Said]) -> Mapping[str, Any]:
-        if (inside := said.get("backbone_config")) is not None:
-            return {"model_type": self.default["model_type"], **inside}
-        name, options = said.get("backbone"), dict(said.get("backbone_kwargs") or {})
-        if "in_chans" in options:  # as timm calls it
-            options["num_channels"] = options.pop("in_chans")
+        inside, name, options = said.get("backbone_config"), said.get("backbone"), said.get("backbone_kwargs") or {}
+        if not (isinstance(inside, dict | None) and isinstance(name, str | None) and isinstance(options, dict)):
+            raise UnsupportedModel(f"What this {self.model_type} config says of its backbone makes no sense.")
+        if inside is not None:
+            return {**inside, "model_type": inside.get("model_type") or self.default["model_type"]}
         # Where nothing tells whether a name is timm's or a hub id, its looks do.
         use_timm = said.get("use_timm_backbone", "/" not in (name or ""))
         if name is None and self.optional and not said.get(self.optional):

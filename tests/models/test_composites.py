@@ -340,11 +340,10 @@ def test_a_timm_backbone_is_named_by_older_configs():
     assert inside(backbone="resnet50", use_pretrained_backbone=True, dilation=False) == timm
     assert inside(dilation=True, num_channels=1) == timm | {"num_channels": 1, "output_stride": 16}
     options = {"in_chans": 1, "output_stride": 16, "out_indices": [1, 2, 3, 4]}
-    assert inside(backbone="resnet101", backbone_kwargs=options) == timm | {
-        "backbone": "resnet101",
-        "num_channels": 1,
-        "output_stride": 16,
-    }
+    config = (
+        registry.find("timm_backbone").config_class().from_dict(inside(backbone="resnet18", backbone_kwargs=options))
+    )
+    assert (config.backbone, config.num_channels, config.output_stride) == ("resnet18", 1, 16)
     assert ROWS["mask2former"].backbone({"backbone": "resnet18", "use_timm_backbone": True}, no_other_model) == {
         "model_type": "timm_backbone",
         "backbone": "resnet18",
@@ -384,6 +383,7 @@ def test_a_backbone_without_a_type_is_of_the_default_one():
         "model_type": "swin",
         "embed_dim": 12,
     }
+    assert ROWS["upernet"].backbone({"backbone_config": {"model_type": None}}, no_other_model)["model_type"] == "resnet"
     assert ROWS["maskformer"].backbone({"backbone_config": {}}, no_other_model)["model_type"] == "maskformer-swin"
 
 
@@ -400,6 +400,7 @@ def test_the_last_stage_is_the_default_whatever_the_head_takes(tmp_path, caplog)
 @pytest.mark.parametrize(
     ("said", "message"),
     [
+        ({"model_type": "detr", "backbone_config": []}, "What this detr config says of its backbone makes no sense."),
         ({"model_type": "dpt"}, "This dpt model is one piece, with no backbone inside."),
         (
             {"model_type": "vitpose", "backbone_config": {"model_type": "swan"}},
