@@ -60,10 +60,15 @@ class AutoImageProcessor:
         """Read `preprocessor_config.json` of a hub id or folder; settings given here (`size=384`) win over it.
 
         Where there is no such file, it is the processor that the model's family is known to use, with a warning.
+        A MaskFormer's has its three ways to read segments (`post_process_semantic_segmentation`, ...) as well.
         """
-        from .images.processor import load_processor
+        found = resolve(model, revision=revision, offline=offline or local_files_only)
+        if found.inside == "maskformer":
+            from .heads.segmentation import load_processor
+        else:
+            from .images.processor import load_processor
 
-        processor = load_processor(resolve(model, revision=revision, offline=offline or local_files_only))
+        processor = load_processor(found)
         return processor.changed(**overrides) if overrides else processor
 
 

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UsageError
+from ..images.plan import load_plan
+from ..images.processor import ImageProcessor
+from ..resolve import Resolved
 
 Sizes = Sequence[tuple[int, int]] | None
 Segment = dict[str, Any]
@@ -21,7 +24,7 @@ class Predicted(Protocol):
 
 
 class Segments:
-    """Adds to a model the three ways to read what it returns; transformers has them on the image processor."""
+    """The three ways to read what a MaskFormer returns; its model and its image processor have them both."""
 
     def post_process_semantic_segmentation(self, outputs: Predicted, target_sizes: Sizes = None) -> list[Tensor]:
         """For each image a map (H, W) of class ids, at its target size, or the masks' own."""
@@ -96,6 +99,15 @@ class Segments:
                 segmentation, segments = torch.full(size or masks.shape[-2:], -1.0), []
             found.append({"segmentation": segmentation, "segments_info": segments})
         return found
+
+
+class MaskFormerImageProcessor(Segments, ImageProcessor):
+    """MaskFormer's image processor, which reads what the model returns, too."""
+
+
+def load_processor(found: Resolved) -> ImageProcessor:
+    """The image processor of a MaskFormer that was found."""
+    return load_plan(found, MaskFormerImageProcessor)
 
 
 def sizes_for(outputs: Predicted, sizes: Sizes) -> Sequence[tuple[int, int] | None]:

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -10,6 +11,7 @@ from torch import nn
 
 from backbone_cli import (
     AutoBackbone,
+    AutoImageProcessor,
     BackboneConfig,
     ConvNextConfig,
     MaskFormerConfig,
@@ -245,6 +247,22 @@ def test_segments_equal_the_oracle(seed, sizes):
             options["overlap_mask_area_threshold"] = 0.4
             a, b = (p.post_process_panoptic_segmentation(outputs, **options) for p in (model, oracle))
             assert plain(a) == plain(b)
+
+
+def test_its_image_processor(tmp_path):
+    oracle = oracle_of("resnet")
+    oracle.save_pretrained(tmp_path)
+    theirs = transformers.MaskFormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96})
+    theirs.save_pretrained(tmp_path)
+    processor = AutoImageProcessor.from_pretrained(str(tmp_path))
+    photos = [np.random.default_rng(i).integers(0, 256, (70 + 30 * i, 90, 3), dtype=np.uint8) for i in range(2)]
+    ours, wanted = processor(photos[0], return_tensors="pt"), theirs(photos[0], return_tensors="pt")
+    assert torch.equal(ours["pixel_values"], wanted["pixel_values"])
+    model = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+    outputs = model(**ours)
+    segments = processor.post_process_semantic_segmentation(outputs, target_sizes=[photos[0].shape[:2]])
+    assert segments[0].shape == (70, 90)
+    assert processor.changed(size={"shortest_edge": 32, "longest_edge": 64}).post_process_panoptic_segmentation(outputs)
 
 
 def test_wrong_calls_for_segments():
