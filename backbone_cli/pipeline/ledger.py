@@ -19,6 +19,7 @@ class Ledger:
         names = ", ".join(f'"{name}"' for name in columns)
         self.database.execute("PRAGMA journal_mode = OFF")
         self.database.execute("PRAGMA synchronous = OFF")
+        self.database.execute("PRAGMA cache_size = -500")  # kilobytes
         self.database.execute(f'CREATE TABLE rows ("{key}" PRIMARY KEY{", " * bool(names)}{names}) WITHOUT ROWID')
         if "name" in columns:
             self.database.execute("CREATE INDEX by_name ON rows (name)")

@@ -112,17 +112,18 @@ class Files(Sink):
         """Whether a file was listed in the index, or can be what a killed run left that had no time to list it."""
         if self.overwrite or item.listed:
             return True
-        return self.ours and all(is_whole(path, stage, array.shape, self.dtype) for stage, array in maps.items())
+        return self.ours and is_whole(path, {stage: array.shape for stage, array in maps.items()}, self.dtype)
 
     def holds(self, item: Item, outputs: Outputs) -> bool:
-        return bool(outputs) and all(self.holds_stage(item, stage, about) for stage, about in outputs.items())
-
-    def holds_stage(self, item: Item, stage: str, about: Mapping[str, Any]) -> bool:
-        """Whether a file is there and whole, and its image has not changed since."""
-        path = self.folder / self.file(item, stage)
-        if not is_whole(path, stage, tuple(about.get("shape", ())), self.dtype):
-            return False
-        return item.span is not None or Path(item.path).stat().st_mtime_ns <= path.stat().st_mtime_ns
+        """Whether all files are there and whole, and the image has not changed since."""
+        files: dict[str, dict[str, tuple[int, ...]]] = {}
+        for stage, about in outputs.items():
+            files.setdefault(self.file(item, stage), {})[stage] = tuple(about.get("shape", ()))
+        changed = Path(item.path).stat().st_mtime_ns if item.span is None else 0
+        paths = {self.folder / file: shapes for file, shapes in files.items()}
+        return bool(outputs) and all(
+            is_whole(path, shapes, self.dtype) and changed <= path.stat().st_mtime_ns for path, shapes in paths.items()
+        )
 
 
 class Stacks(Sink):

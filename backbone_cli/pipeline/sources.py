@@ -45,7 +45,7 @@ SUFFIXES = frozenset(
     ]
 )
 BLOCK = 512  # what tar files are made of
-FEW = 20_000  # names of a folder that are sorted in memory
+FEW = 4_000  # names of a folder that are sorted in memory
 
 
 @dataclass

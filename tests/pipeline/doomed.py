@@ -30,7 +30,7 @@ def check(folder: Path, images: int) -> None:
         for line in read_lines(path):
             for stage, about in line["outputs"].items():
                 rows = [images] if "row" in about else []
-                assert is_whole(folder / about["file"], stage, (*rows, *about["shape"]), "float32"), about
+                assert is_whole(folder / about["file"], {stage: (*rows, *about["shape"])}, "float32"), about
 
 
 def in_a_child(run, doom) -> bool:
