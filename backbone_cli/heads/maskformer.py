@@ -62,7 +62,7 @@ class MaskFormerForInstanceSegmentation(Segments, Model):
         super().__init__()
         decoder, width = config.decoder_config, config.decoder_config.d_model
         self.config = config
-        self.encoder = backbone_of(config) if encoder is None else encoder
+        self.encoder = (backbone_of(config) if encoder is None else encoder).train()
         self.pyramid = Pyramid(self.encoder.channels, config.fpn_feature_size, config.mask_feature_size)
         last = self.encoder.channels[-1]
         self.project = nn.Conv2d(last, width, 1) if last != width else nn.Identity()

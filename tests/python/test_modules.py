@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from backbone_cli import AutoBackbone, registry
-from tests.models.parity import Case, assert_same_maps, load_oracle, load_ours, maps_of, pixels, save
+from tests.models.parity import Case, assert_same_maps, distance, load_oracle, load_ours, maps_of, pixels, save
 from tests.models.test_parity import CASES, by_name
 
 each_family = pytest.mark.parametrize("case", CASES.values(), ids=by_name)
@@ -166,3 +166,18 @@ def test_hidden_states(case):
     assert asked(x, output_hidden_states=False).hidden_states is None
     maps, kept = asked(x, return_dict=False)
     assert len(maps) == 1 and len(kept) == len(states)
+
+
+# Their MaskFormer-Swin hands over no state of its stem.
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.model_type != "maskformer-swin"], ids=by_name)
+def test_hidden_states_equal_the_oracle(case, tmp_path):
+    oracle = case.build(case.small)
+    ours, x = load_ours(save(oracle, tmp_path), oracle), pixels_for(case)
+    with torch.no_grad():
+        got, wanted = (model(x, output_hidden_states=True).hidden_states for model in (ours, oracle))
+    for a, b in zip(got, wanted, strict=True):
+        if a.ndim > b.ndim:  # Swin v2 and FocalNet hand over tokens there
+            b = b.transpose(1, 2).reshape(a.shape)
+        elif case.model_type in ("nat", "dinat"):
+            b = b.permute(0, 3, 1, 2)
+        assert distance(a, b) < 1e-4
