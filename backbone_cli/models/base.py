@@ -38,7 +38,9 @@ class Output:
     """What a model returns: by attribute, by key, or by position among what is there (is not None)."""
 
     def __init_subclass__(cls) -> None:
-        register_pytree_node(cls, leaves, partial(rebuilt, cls))  # so that torch.export knows what to do with it
+        # So that torch.export can take it apart, and name it in a file.
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        register_pytree_node(cls, leaves, partial(rebuilt, cls), serialized_type_name=name)
 
     def keys(self) -> list[str]:
         return [field.name for field in fields(self) if getattr(self, field.name) is not None]

@@ -83,6 +83,12 @@ def test_export(case):
     assert_equal_maps(exported(x), wanted, 1e-5)
 
 
+def test_an_exported_model_goes_through_a_file(tmp_path):
+    model, x = random_model(CASES["resnet"]), pixels_for(CASES["resnet"])
+    torch.export.save(torch.export.export(model, (x,)), tmp_path / "net.pt2")
+    assert_equal_maps(torch.export.load(tmp_path / "net.pt2").module()(x), model(x), 1e-5)
+
+
 @each_family
 def test_compile(case):
     model, x = random_model(case, out_indices=[0, 1]), pixels(case.sizes[0], batch=1)
