@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench sweep fixtures clean
+.PHONY: demo test lint format bench sweep fixtures pictures clean
 
 # The main job, on the photos and the small models that come with the source.
 demo: .venv/.run
@@ -34,6 +34,10 @@ sweep: .venv/.test
 
 fixtures: .venv/.run
 	$(BIN)/python fixtures/make.py
+
+# The pictures of README.md and docs/; needs a chromium.
+pictures: .venv/.test
+	$(BIN)/python tools/make_pictures.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

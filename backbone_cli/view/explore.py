@@ -23,7 +23,7 @@ from PIL import Image
 from ..errors import UsageError
 from ..pipeline.units import human
 from .colours import ramp, three
-from .reduce import Floats, leading_axes, principal, strength, stretch, strongest
+from .reduce import Floats, principal, strength, stretch, strongest
 from .seen import Bytes, Seen
 
 # How many numbers a patch may keep; the first that fits is taken.
@@ -139,7 +139,8 @@ def quantised_vectors(patches: Floats, dims: int) -> tuple[NDArray[np.int8], Flo
     units = unit(patches)
     if dims < units.shape[1]:
         step = -(-len(units) // FITTED)
-        turned = units @ leading_axes(units[::step], dims)
+        few = units[::step]
+        turned = units @ np.linalg.eigh(few.T @ few)[1][:, : -dims - 1 : -1]
     else:
         turned = units
     scales = np.maximum(np.abs(turned).max(0), 1e-12) / 127

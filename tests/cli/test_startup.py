@@ -26,7 +26,18 @@ def modules_after(*args: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["--version"], ["extract", "--help"], ["models"], ["stages", "MODEL"]], ids=" ".join
+    "args",
+    [
+        ["--help"],
+        ["--version"],
+        ["extract", "--help"],
+        ["models"],
+        ["stages", "MODEL"],
+        ["view", "--help"],
+        ["compare", "--help"],
+        ["doctor", "--help"],
+    ],
+    ids=" ".join,
 )
 def test_nothing_heavy_is_imported(args, tmp_path):
     SwinConfig().save_pretrained(tmp_path)
