@@ -63,6 +63,14 @@ def resolve(
     return Resolved(name, repo, family, config, tuple(map("".join, prefixes)), inside)
 
 
+def resolve_for_files(name: str, revision: str | None, offline: bool) -> Resolved:
+    """The same for the command line: on disk a map is (C, H, W), also where a config asks for tokens."""
+    found = resolve(name, revision=revision, offline=offline)
+    if hasattr(found.config, "reshape_hidden_states"):
+        found.config.reshape_hidden_states = True
+    return found
+
+
 def open_model(name: str, revision: str | None, offline: bool, timm: bool | None) -> tuple[Repo, dict[str, Any]]:
     """The files of a model, and what its config.json says, or would say of one that timm has."""
     if timm or (timm is None and is_of_timm(name)):
@@ -93,9 +101,14 @@ def read_config(repo: Repo) -> dict[str, Any]:
 def as_timm_backbone(said: dict[str, Any]) -> dict[str, Any]:
     """What timm's own config.json (or transformers' wrapper of a timm model) says, as that of a timm backbone."""
     pretrained_cfg, model_args = said.get("pretrained_cfg") or said, said.get("model_args") or {}
-    channels = model_args.pop("in_chans", (pretrained_cfg.get("input_size") or [3])[0])
-    facts = {"backbone": said["architecture"], "pretrained_cfg": pretrained_cfg, "num_channels": channels}
-    return {"model_type": "timm_backbone", **facts, "model_args": model_args or None}
+    return {
+        "model_type": "timm_backbone",
+        "backbone": said["architecture"],
+        "pretrained_cfg": pretrained_cfg,
+        "num_channels": model_args.pop("in_chans", (pretrained_cfg.get("input_size") or [3])[0]),
+        "img_size": model_args.pop("img_size", None),
+        "model_args": model_args or None,
+    }
 
 
 def load_config(

@@ -26,9 +26,9 @@ def stages(
     backbone stages facebook/dinov2-small --image-size 480x640
     backbone stages ./my-model --json | jq '.stages[-1].channels'
     """
-    from ..resolve import resolve
+    from ..resolve import resolve_for_files
 
-    found = resolve(model, revision=revision, offline=offline)
+    found = resolve_for_files(model, revision, offline)
     height, width = options.parse_size(image_size) or found.image_size()
     shapes = found.config.shapes(height, width)
     if as_json:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_engine(found: Resolved, processor: ImageProcessor, request: Request, device: str) -> Engine:
-    """The model that was found, ready to compute on this device."""
+def load_engine(found: Resolved, processor: ImageProcessor, request: Request, device: str, few: bool = False) -> Engine:
+    """The model that was found, ready to compute on this device; for `few` images, making it fast would not pay."""
     from ..auto import AutoBackbone, load, place
     from ..images.device import normalize_on_device
     from ..inference import optimize
@@ -39,7 +39,9 @@ def load_engine(found: Resolved, processor: ImageProcessor, request: Request, de
             model = place(AutoBackbone.from_config(found.config, seed=request.seed), dtype, where)
         else:
             model = load(found, dtype, where)
-        optimize(model)
+        if not few:
+            optimize(model)
+    warn_of_slow(dtype, where)
     if request.compile:
         model.compile(dynamic=False)
     table = torch.from_numpy(processor.table).to(where)
@@ -52,6 +54,17 @@ def load_engine(found: Resolved, processor: ImageProcessor, request: Request, de
     )
     engine.check_pool(processor.fixed_size or found.config.default_size())
     return engine
+
+
+def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:
+    """Half precision is there to save time, which not every processor lets it."""
+    if device.type != "cpu":
+        return
+    if dtype == torch.float16:
+        log.warning("float16 is very slow on a CPU; --dtype float32 is faster, and more exact.")
+    elif dtype == torch.bfloat16 and torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+            log.warning("This processor can't compute in bfloat16 itself; --dtype float32 is faster here.")
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, UsageError
-from ..resolve import Resolved, resolve
+from ..resolve import Resolved, resolve_for_files
 from ..stages import choose
 from .batches import WINDOW
 from .claims import count, ignores_case
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CPU_BATCH = 8
 GPU_BATCH = 64
 USUAL_PIXELS = 224 * 224
+FEW = 4
 
 
 @dataclass
@@ -87,6 +88,11 @@ class Job:
         cores = available_cores()
         wanted = cores - 1 if self.on_gpu else cores // 2
         return max(1, min(wanted // len(self.devices), 32, self.part or wanted))
+
+    @property
+    def is_small(self) -> bool:
+        """Of all images, not of those that are left to do: what is computed must not depend on where a run stopped."""
+        return self.total is not None and self.total <= FEW
 
     @cached_property
     def part(self) -> int | None:
@@ -170,7 +176,7 @@ def prepare(request: Request) -> Job:
     sources = Sources(request.inputs, request.root, request.null)
     sources.check()
     ignore_case = not request.to_stdout and ignores_case(Path(request.output))
-    found = resolve(request.model, revision=request.revision, offline=request.offline)
+    found = resolve_for_files(request.model, request.revision, request.offline)
     found.config.out_indices = choose(found.config.stage_names, request.out_indices, request.out_features)
     processor = load_processor(found)
     if request.image_size:

@@ -40,7 +40,7 @@ def start(job: Job) -> Generator[Event, None, None]:
 def load_engine(job: Job, device: str) -> Engine:
     from . import engine
 
-    return engine.load_engine(job.found, job.processor, job.request, device)
+    return engine.load_engine(job.found, job.processor, job.request, device, job.is_small)
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from ..images.decode import decode
 from ..images.processor import ImageProcessor, load_processor
 from ..pipeline.decoding import Decoder
 from ..pipeline.sources import Item, Sources
-from ..resolve import Resolved, resolve
+from ..resolve import Resolved, resolve_for_files
 from ..stages import choose
+from .colours import Bytes, Floats
 
 if TYPE_CHECKING:
     from ..features import Features
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ..pipeline.request import Request
 
 log = logging.getLogger(__name__)
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Eye:
         """All stages, where the request names none."""
         from ..pipeline.engine import load_engine
 
-        self.found: Resolved = resolve(request.model, revision=request.revision, offline=request.offline)
+        self.found: Resolved = resolve_for_files(request.model, request.revision, request.offline)
         config = self.found.config
         all_unless_named = request.out_indices or (() if request.out_features else ("all",))
         config.out_indices = choose(config.stage_names, all_unless_named, request.out_features)
