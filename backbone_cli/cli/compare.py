@@ -17,8 +17,8 @@ from .console import console, table
 from .view import Theme, parse_output, tell_failed
 
 if TYPE_CHECKING:
+    from ..view.colours import Floats
     from ..view.comparison import Comparison
-    from ..view.reduce import Floats
 
 
 def compare(

@@ -1,1 +1,1 @@
-"""Pictures of feature maps: numpy and pillow only; where the maps come from is no matter here."""
+"""Pictures of feature maps. `seen.py` is where maps come from; all else knows numpy and pillow, and no model."""

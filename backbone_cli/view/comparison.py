@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .reduce import Floats
+from .colours import Floats
 
 Maps = Mapping[str, Floats]
 

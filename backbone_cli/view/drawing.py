@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import OutputError
 from ..pipeline.formats import write_whole
 from ..pipeline.sources import reason
+from .colours import Bytes
 
-Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 

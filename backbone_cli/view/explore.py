@@ -22,9 +22,9 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..pipeline.units import human
-from .colours import ramp, three
-from .reduce import Floats, principal, strength, stretch, strongest
-from .seen import Bytes, Seen
+from .colours import Bytes, Floats, ramp, three
+from .reduce import principal, strength, stretch, strongest
+from .seen import Seen
 
 # How many numbers a patch may keep; the first that fits is taken.
 WIDTHS = (1 << 30, 1024, 512, 256, 128, 64, 32, 16)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .colours import ramp
+from .colours import Floats, ramp
 from .drawing import Theme, draw_text, paper
-from .reduce import Floats
 
 TEXT, TITLE, LINE, MARGIN, GAP = 15, 24, 24, 40, 3
 CELL = 48

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from .colours import Floats
 
 
 def principal(maps: Sequence[Floats], count: int = 3) -> list[Floats]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from .colours import heat, ramp, three
-from .drawing import Bytes, Theme, draw_text, fill_cells, paper
-from .reduce import Floats, principal, strength, stretch, strongest
+from .colours import Bytes, Floats, heat, ramp, three
+from .drawing import Theme, draw_text, fill_cells, paper
+from .reduce import principal, strength, stretch, strongest
 from .seen import Seen
 
 

@@ -11,9 +11,8 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from .colours import three
-from .drawing import Bytes, fill_cells, shortened
-from .reduce import Floats
+from .colours import Bytes, Floats, three
+from .drawing import fill_cells, shortened
 from .seen import Seen
 
 GAP = 2
