@@ -196,26 +196,27 @@ def tiling(size: tuple[int, int], kernel: int, dilation: int, device: torch.devi
 
 def cut(length: int, kernel: int, dilation: int) -> Cut:
     """Cut one side of a map: each of the interleaved ones into runs of `kernel` queries and what they can see."""
-    longest = -(-length // dilation)
-    reach = min(2 * kernel - 1, longest)
-    queries, keys, offsets = [], [], []
+    runs: list[tuple[int, int, int]] = []
+    kinds: list[int] = []
+    examples: dict[tuple[bool, int], int] = {}  # of each kind, the first run
     for first in range(dilation):
         count = len(range(first, length, dilation))
         for start in range(0, count, kernel):
-            query = [min(i, count - 1) for i in range(start, start + kernel)]
-            nearest = [min(max(i - kernel // 2, 0), count - kernel) for i in query]
-            key = range(nearest[0], nearest[0] + reach)
-            queries.append([first + dilation * i for i in query])
-            keys.append([first + dilation * min(j, count - 1) for j in key])
-            offsets.append(
-                tuple(
-                    tuple(j - i + kernel - 1 if n <= j < n + kernel else 2 * kernel - 1 for j in key)
-                    for i, n in zip(query, nearest, strict=True)
-                )
-            )
-    some = list(dict.fromkeys(offsets))
-    kinds = [some.index(offset) for offset in offsets]
-    return Cut(*(torch.tensor(table, device="cpu") for table in (queries, keys, some, kinds)))
+            # Runs look alike that are as far from both ends, or far enough.
+            kind = (start == 0, min(count - start, 2 * kernel - kernel // 2 - 1))
+            examples.setdefault(kind, len(runs))
+            kinds.append(list(examples).index(kind))
+            runs.append((first, count, start))
+    first, count, start = torch.tensor(runs, device="cpu").T[:, :, None]  # n 1 each
+    reach = min(2 * kernel - 1, -(-length // dilation))
+    query = (start + torch.arange(kernel, device="cpu")).minimum(count - 1)  # n N
+    nearest = (query - kernel // 2).clamp(min=0).minimum(count - kernel)
+    key = nearest[:, :1] + torch.arange(reach, device="cpu")  # n M
+    near, at = nearest[:, :, None], key[:, None]
+    seen = (at >= near) & (at < near + kernel)
+    offsets = torch.where(seen, at - query[:, :, None] + kernel - 1, 2 * kernel - 1)
+    places = first + dilation * query, first + dilation * key.minimum(count - 1)
+    return Cut(*places, offsets[list(examples.values())], torch.tensor(kinds, device="cpu"))
 
 
 BLOCK = "encoder.levels.*.layers.*"
