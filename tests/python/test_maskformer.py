@@ -174,6 +174,16 @@ def test_from_a_model_with_its_weights(tmp_path):
     assert MaskFormerForInstanceSegmentation(with_options)(pixels((64, 64))).masks_queries_logits.shape[-1] == 16
 
 
+def test_from_a_swin_classifier(tmp_path):
+    source = drawn(transformers.SwinForImageClassification(transformers.SwinConfig(**BACKBONES["swin"])))
+    source.save_pretrained(tmp_path)
+    model = MaskFormerForInstanceSegmentation(small(backbone=str(tmp_path), use_pretrained_backbone=True))
+    assert model.config.backbone_config.model_type == "maskformer-swin" and model.encoder.out_features == STAGES
+    table = source.swin.encoder.layers[1].blocks[1].state_dict()
+    ours = model.encoder.layers[1][1].attn.table
+    assert any(torch.equal(ours, theirs) for theirs in table.values())
+
+
 def test_on_a_model_of_timm(tmp_path):
     model = MaskFormerForInstanceSegmentation(small(backbone="resnet18", use_timm_backbone=True)).eval()
     assert model.encoder.out_features == ["layer1", "layer2", "layer3", "layer4"]
