@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,18 +43,29 @@ class Pairs:
         return statistics.median(run.peak_mb for run in getattr(self, who))
 
 
+# A process starts with the peak memory of the one that it was forked from, so a small one has to stand between.
+BETWEEN = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss / 1024)
+sys.exit(status != 0)
+"""
+
+
 def process(command: Sequence[str]) -> Run:
     """A whole process: wall time from start to exit, and the peak of its memory."""
-    started = time.perf_counter()
-    child = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **NO_NETWORK}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", BETWEEN, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **NO_NETWORK},
     )
-    errors = child.stderr.read() if child.stderr else b""
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{errors.decode(errors='replace')[-2000:]}")
-    return Run(seconds, usage.ru_maxrss / 1024)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    seconds, peak = map(float, done.stdout.split())
+    return Run(seconds, peak)
 
 
 def call(function: Callable[[], object]) -> Run:
