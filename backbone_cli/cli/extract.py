@@ -171,4 +171,6 @@ def tell_choices(job: Job) -> None:
     config = job.found.config
     console.detail(f"Model: {job.found.name} ({job.found.family.model_type}, {job.settings['revision']}).")
     console.detail(f"Stages: {', '.join(job.stages)}; each map is {config.maps_are}.")
+    if job.sources.skipped:
+        console.say(f"{job.sources.skipped:,} other files, no images by their names, are passed over.")
     console.detail(f"Batches of {job.batch_size}, {job.workers} processes to decode.")

@@ -39,11 +39,11 @@ def load_engine(found: Resolved, processor: ImageProcessor, request: Request, de
             model = place(AutoBackbone.from_config(found.config, seed=request.seed), dtype, where)
         else:
             model = load(found, dtype, where)
-        if not few:
+        if request.compile:
+            compile_model(model)
+        elif not few:
             optimize(model)
     warn_of_slow(dtype, where)
-    if request.compile:
-        model.compile(dynamic=False)
     table = torch.from_numpy(processor.table).to(where)
 
     def normalize(pixels: Tensor) -> Tensor:
@@ -54,6 +54,14 @@ def load_engine(found: Resolved, processor: ImageProcessor, request: Request, de
     )
     engine.check_pool(processor.fixed_size or found.config.default_size())
     return engine
+
+
+def compile_model(model: Backbone) -> None:
+    """Have torch compile the model when the first batch comes; what it makes is cached for later runs."""
+    import torch._inductor.config
+
+    torch._inductor.config.freezing = True  # weights are constants, and are laid out as the processor likes them
+    model.requires_grad_(False).compile()
 
 
 def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:

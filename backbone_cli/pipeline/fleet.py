@@ -74,11 +74,13 @@ class Fleet:
         for number, device in enumerate(job.devices):
             process = self.processes[device] = child_process(f"from {__name__} import serve; serve()")
             lane = (index + step * number, step * count)
-            tell(process.stdin, (replace(job, lane=lane), ours, device))
+            assert process.stdin and process.stdout
+            with process.stdin:
+                tell(process.stdin, (replace(job, lane=lane), ours, device))
             threading.Thread(target=self.listen, args=(device, process.stdout), daemon=True).start()
 
     def listen(self, device: str, stream: IO[bytes]) -> None:
-        with suppress(EOFError, OSError, pickle.UnpicklingError):
+        with stream, suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
                 self.heard.put((device, pickle.load(stream)))
         self.heard.put((device, None))

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from ..errors import OutputError
+
 
 class Ledger:
     """Rows of texts and numbers, of which the first column is the key. It is gone when it is closed or forgotten."""
@@ -26,12 +28,18 @@ class Ledger:
 
     def add(self, *row: str | int) -> bool:
         """Put in a row; False where there is one with that key, which stays."""
-        cursor = self.database.execute(f"INSERT OR IGNORE INTO rows VALUES ({self.marks})", list(map(store, row)))
-        return cursor.rowcount == 1
+        return self.insert("IGNORE", row) == 1
 
     def put(self, *row: str | int) -> None:
         """Put in a row, in the place of one with the same key."""
-        self.database.execute(f"INSERT OR REPLACE INTO rows VALUES ({self.marks})", list(map(store, row)))
+        self.insert("REPLACE", row)
+
+    def insert(self, otherwise: str, row: tuple[str | int, ...]) -> int:
+        try:
+            into = f"INSERT OR {otherwise} INTO rows VALUES ({self.marks})"
+            return self.database.execute(into, list(map(store, row))).rowcount
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"The folder for temporary files can't be written: {error}; set TMPDIR.") from error
 
     def get(self, column: str, value: str | int, but: str = "TRUE", *args: str | int) -> tuple[Any, ...] | None:
         """A row in which this column has this value, and for which the condition `but` holds."""

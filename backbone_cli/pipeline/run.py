@@ -143,7 +143,7 @@ class Past:
         if item.error:
             return False
         if owner := self.index.owner(item):
-            item.error = f"Its output would have the name '{item.name}', which is that of '{owner}' in this folder."
+            item.error = f"Its output would have the name '{item.name}', which '{owner}' has in this folder."
             return False
         outputs = self.index.outputs(item)
         item.listed = outputs is not None

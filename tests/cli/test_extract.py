@@ -20,6 +20,7 @@ from backbone_cli.cli import run
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.images.processor import ImageProcessor
 from backbone_cli.pipeline.formats import read_array, read_entries
+from tests.pipeline.stub import tree
 
 
 @pytest.fixture(scope="session")
@@ -255,3 +256,11 @@ def test_a_closed_pipe_ends_quietly(model, photos):
     process = subprocess.run(["bash", "-c", f"{command} | head -1"], capture_output=True, text=True)
     assert json.loads(process.stdout)["status"] == "done"
     assert process.stderr == ""
+
+
+def test_two_devices_write_what_one_does(model, photos, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    inputs = ["-m", model, photos, tmp_path / "bad.jpg", "--root", "/", "-q", "-b", "1", "--out-indices", "all"]
+    assert extract(*inputs, "-o", "one") == 1
+    assert extract(*inputs, "-o", "two", "--device", "cpu:0,cpu:1") == 1
+    assert tree(Path("one")) == tree(Path("two"))
