@@ -64,7 +64,8 @@ class Group:
         self.futures.clear()
 
     def failures(self) -> list[Result]:
-        return [(self.items[i], ImageError(error), 0.0) for i, error in self.errors.items()]
+        """What can't be read; of those that are done, it matters to nobody."""
+        return [(self.items[i], ImageError(error), 0.0) for i, error in self.errors.items() if self.pending[i]]
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Images of one shape, as many as `size`; those with nothing to do in them are left out."""

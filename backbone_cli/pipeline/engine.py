@@ -70,9 +70,12 @@ def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:
         return
     if dtype == torch.float16:
         log.warning("float16 is very slow on a CPU; --dtype float32 is faster, and more exact.")
-    elif dtype == torch.bfloat16 and torch.backends.cpu.get_cpu_capability().startswith("AVX"):
-        if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-            log.warning("This processor can't compute in bfloat16 itself; --dtype float32 is faster here.")
+    elif (
+        dtype == torch.bfloat16
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+        and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    ):
+        log.warning("This processor can't compute in bfloat16 itself; --dtype float32 is faster here.")
 
 
 def choose_device(name: str) -> torch.device:

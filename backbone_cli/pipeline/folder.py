@@ -52,13 +52,12 @@ class Folder:
         """Make the folder this run's own. Of shards that begin at once, the first one does it for all."""
         with blame(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path):
-            if self.agrees():
-                return
-            if self.overwrite:
-                wipe(self.path)
-            text = json.dumps(self.settings, indent=2) + "\n"
-            with blame(self.path / SETTINGS):
+            with locked(self.path):
+                if self.agrees():
+                    return
+                if self.overwrite:
+                    wipe(self.path)
+                text = json.dumps(self.settings, indent=2) + "\n"
                 write_whole(self.path / SETTINGS, lambda file: file.write(text.encode()))
 
 
@@ -181,9 +180,10 @@ class Recorder:
         """Read what earlier runs, and other shards, left."""
         self.files = [path for path in dict.fromkeys((*index_files(self.folder), self.working)) if path.exists()]
         for number, path in enumerate(self.files):
-            for at, size, line in scan(path):
-                if line and line.get("status") == "done":
-                    self.old.put(line["source"], str(line.get("name")), number, at, size)
+            with blame(path):
+                for at, size, line in scan(path):
+                    if line and line.get("status") == "done":
+                        self.old.put(line["source"], str(line.get("name")), number, at, size)
 
     @property
     def done(self) -> int:

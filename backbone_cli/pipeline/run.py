@@ -90,7 +90,7 @@ def work(
     items = part_of(claims.pass_by(job.sources), job.lane)
     past = Past(index, sink)
     engine: Engine | None = None
-    begun = False
+    begun = stopped = False
     with Decoding(job.decoder(), job.workers) as decoding, Writer(sink, index) as writer:
         for group in Ahead(groups(items, past.is_done, job.group_size), decoding, DEPTH):
             yield from skipped(group)
@@ -109,10 +109,11 @@ def work(
                 writer.submit(results)
             for event in writer.finished(at_most=DEPTH):
                 yield event
-                if event.status == "failed" and job.request.on_error == "stop":
-                    return False
+                stopped = stopped or (event.status == "failed" and job.request.on_error == "stop")
+            if stopped:
+                break
         yield from writer.finished(at_most=0)
-    return True
+    return not stopped
 
 
 def run_to_stdout(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:

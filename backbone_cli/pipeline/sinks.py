@@ -118,7 +118,10 @@ class Files(Sink):
         files: dict[str, dict[str, tuple[int, ...]]] = {}
         for stage, about in outputs.items():
             files.setdefault(self.file(item, stage), {})[stage] = tuple(about.get("shape", ()))
-        changed = Path(item.path).stat().st_mtime_ns if item.span is None else 0
+        changed = 0
+        if item.span is None:
+            with suppress(OSError):
+                changed = Path(item.path).stat().st_mtime_ns
         paths = {self.folder / file: shapes for file, shapes in files.items()}
         return bool(outputs) and all(
             is_whole(path, shapes, self.dtype) and changed <= path.stat().st_mtime_ns for path, shapes in paths.items()
@@ -219,15 +222,19 @@ class Stacks(Sink):
         for row in failed if self.shapes else ():
             for stage, shape in self.shapes.items():
                 self.put_row(stage, row, NAN[self.dtype] * math.prod(shape))
-        self.close()
+        for descriptor in self.descriptors():
+            with blame(self.folder):
+                os.fsync(descriptor)
         for path in self.files():
             if part_path(path).exists():
                 with blame(path):
                     part_path(path).replace(path)
 
+    def descriptors(self) -> set[int]:
+        return {descriptor for descriptor, _ in self.places.values()}
+
     def close(self) -> None:
-        for descriptor in {descriptor for descriptor, _ in self.places.values()}:
-            os.fsync(descriptor)
+        for descriptor in self.descriptors():
             os.close(descriptor)
         self.places = {}
 
