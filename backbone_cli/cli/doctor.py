@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +70,16 @@ def packages(problems: Problems) -> About:
 
 def needed() -> Iterator[tuple[str, str]]:
     """`torch>=2.6` -> ("torch", "2.6"), for everything but the extras."""
+    from importlib.metadata import requires
+
     for line in requires("backbone-cli") or ():
         if "extra ==" not in line and (match := re.match(r"([\w-]+)\s*>=\s*([\d.]+)", line)):
             yield match[1], match[2]
 
 
 def installed(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
