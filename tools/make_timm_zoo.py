@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -26,11 +27,24 @@ def main(patterns: list[str]) -> None:
     tables = {key: file.get(key, []) for key in ("pixels", "build", "stages")}
     models = file.get("models", {})
     names = timm.list_models(patterns or "*")
+    kinds: dict[str, list[Facts]] = defaultdict(list)
     for i, name in enumerate(names, 1):
-        models[name] = row(facts(name), tables)
+        kind = kinds[timm.models.model_entrypoint(name).__module__]
+        found = facts(name, kind)
+        if not any(behaves_as(found, other) for other in kind):
+            kind.insert(0, found)
+        models[name] = row(found, tables)
         sys.stderr.write(f"{i}/{len(names)} {name}\n")
     renamed = {old: new for old, new in get_deprecated_models().items() if new}
     write({"timm": timm.__version__, **tables, "models": dict(sorted(models.items())), "renamed": renamed})
+
+
+def behaves_as(one: Facts, other: Facts) -> bool:
+    def behaviour(found: Facts) -> tuple[Any, ...]:
+        rules = {(stage.stride, stage.step, stage.shift) for stage in found.stages}
+        return dict(found.build), found.multiple, found.rebuilt, rules
+
+    return behaviour(one) == behaviour(other)
 
 
 def row(found: Facts, tables: dict[str, list[Any]]) -> list[Any]:

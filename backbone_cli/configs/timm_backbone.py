@@ -43,7 +43,7 @@ class TimmBackboneConfig(BackboneConfig):
 
     @property
     def facts(self) -> Facts:
-        return find(self.backbone)
+        return find(self.backbone, self.model_args)
 
     @property
     def data(self) -> Mapping[str, Any]:

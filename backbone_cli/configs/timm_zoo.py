@@ -29,6 +29,13 @@ USUAL: Mapping[str, Any] = {
 """timm's data config where nothing else is said; the data file has the values in this order."""
 
 
+SHAPELESS = {
+    *("num_classes", "global_pool", "in_chans", "img_size", "output_stride"),
+    *("dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition"),
+}
+"""What timm can be told of a model that changes neither its stages nor how their maps follow from the image."""
+
+
 @dataclass(frozen=True)
 class TimmStage:
     """One stage; its map has floor((n + shift) / step) rows for an image of n, or `shift` rows where step is 0."""
@@ -93,9 +100,11 @@ class Facts:
         raise UsageError(f"{self.name} works at {own[0]}x{own[1]} pixels{others}, not at {size[0]}x{size[1]}.")
 
 
-def find(name: str) -> Facts:
-    """The facts of a model of timm (`resnet50`, `resnet50.a1_in1k`)."""
+def find(name: str, model_args: Mapping[str, Any] | None = None) -> Facts:
+    """The facts of a model of timm (`resnet50`, `resnet50.a1_in1k`), built as it usually is or as told."""
     architecture = current(name).partition(".")[0]
+    if shape := {key: value for key, value in (model_args or {}).items() if key not in SHAPELESS}:
+        return ask(architecture, json.dumps(shape))
     return read(architecture) if architecture in zoo()["models"] else ask(architecture)
 
 
@@ -140,15 +149,16 @@ def unrolled(name: str, channels: int, stride: int, step: int, shift: int, count
 
 
 @cache
-def ask(architecture: str) -> Facts:
-    """The facts of a model that is not in the data file, from the timm that is installed."""
+def ask(architecture: str, shape: str = "{}") -> Facts:
+    """The facts of a model that is not in the data file, or is built in a way of its own, from the installed timm."""
     if importlib.util.find_spec("timm") is None:
         raise unknown(architecture)
     from ..models.timm_facts import facts, is_known
 
     if not is_known(architecture):
         raise unknown(architecture)
-    return facts(architecture)
+    similar = [read(architecture)] if architecture in zoo()["models"] else []
+    return facts(architecture, similar, **json.loads(shape))
 
 
 def unknown(name: str) -> ModelNotFound:

@@ -7,7 +7,10 @@ asked for; other networks hand over all maps at once. Whatever layout a network 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import fields
@@ -140,10 +143,10 @@ class Adapted(Weights):
         super().__init__(weights.repo)
         prefix = max((p for p in weights.prefixes if any(n.startswith(p) for n in weights.files)), key=len, default="")
         held = {name.removeprefix(prefix): weights.read(name) for name in weights.files if name.startswith(prefix)}
+        overlay = {"state_dict": held, "custom_load": False}
         try:
-            net = build(
-                config, last, pretrained=True, pretrained_cfg_overlay={"state_dict": held, "custom_load": False}
-            )
+            with undisturbed():
+                net = build(config, last, pretrained=True, pretrained_cfg_overlay=overlay)
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(
                 f"The weights of '{self.repo.name}' don't fit the model '{config.backbone}': {first_line(error)}"
@@ -155,6 +158,20 @@ class Adapted(Weights):
         return self.tensors[name]
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without what timm has to say of heads that it leaves out and tables that it resizes."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def published(config: TimmBackboneConfig) -> Callable[[Backbone], None]:
     """What gives a network of this config the weights that timm has for it."""
     return partial(fill, weights=Weights(weights_of_timm(config.backbone)))
@@ -162,17 +179,17 @@ def published(config: TimmBackboneConfig) -> Callable[[Backbone], None]:
 
 def build(config: TimmBackboneConfig, last: int, **how: Any) -> Any:
     """timm's network as far as this stage, for inference."""
-    asked = {"in_chans": config.num_channels, "output_stride": config.output_stride, "img_size": config.img_size}
+    asked: dict[str, Any] = {"in_chans": config.num_channels, "output_stride": config.output_stride}
+    if config.facts.build or config.facts.rebuilt:  # others take images of any size as they are
+        asked["img_size"] = config.img_size
     asked = {key: value for key, value in asked.items() if value is not None}
     source: dict[str, Any] = {"pretrained_cfg": known_keys(config.pretrained_cfg)} if config.pretrained_cfg else {}
+    told = {**config.facts.build, **(config.model_args or {}), **asked, **source, **how}
+    create = partial(timm.create_model, config.backbone, features_only=True, out_indices=tuple(range(last + 1)), **told)
     try:
-        net = timm.create_model(
-            config.backbone,
-            features_only=True,
-            out_indices=tuple(range(last + 1)),
-            **source,
-            **{**config.facts.build, **(config.model_args or {}), **asked, **how},
-        )
+        net = create()
+        if hasattr(getattr(net, "body", None), "forward_intermediates"):  # else hooks would run it to its very end
+            net = create(feature_cls="getter")
     except (TypeError, AssertionError, NotImplementedError) as error:
         given = ", ".join(f"{key}={value}" for key, value in {**(config.model_args or {}), **asked}.items())
         raise UnsupportedModel(f"timm can't build '{config.backbone}' with {given}: {first_line(error)}") from error

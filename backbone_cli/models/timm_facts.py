@@ -5,18 +5,22 @@ How maps follow from the image's size is found by running images without values 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.data.config import resolve_data_config
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model
+from torch.overrides import TorchFunctionMode
 
+from ..checkpoint import draw
 from ..configs.timm_zoo import USUAL, Facts, Tag, TimmStage
 from ..errors import UnsupportedModel
+from .timm_backbone import compute_buffers
 
 # What makes networks take images of other sizes than the one they are built for, the best first.
 FLEXIBLE: tuple[dict[str, bool], ...] = (
@@ -41,31 +45,34 @@ def is_known(architecture: str) -> bool:
     return is_model(architecture)
 
 
-def facts(architecture: str, similar: Sequence[Facts] = ()) -> Facts:
-    """The facts of one architecture of the timm that is installed.
+def facts(architecture: str, similar: Sequence[Facts] = (), **shape: Any) -> Facts:
+    """The facts of one architecture of the timm that is installed, as it usually is or with another `shape`.
 
-    Where it behaves as one of the `similar` ones, that is confirmed with two images; else it takes a search.
+    Where it behaves as one of the `similar` ones, one image confirms that; else it takes a search.
     """
     tags = {cfg.tag or "": tag(cfg) for cfg in configs(architecture)}
     _, *size = next(iter(tags.values())).data["input_size"]
     own = (int(size[0]), int(size[1]))
-    with torch.device("meta"):
-        whole: Net = timm.create_model(architecture, features_only=True)
-        info = whole.feature_info.info
-    names = unique([str(stage["module"]) for stage in info])
-    build_as = partial(network, architecture, out_indices=tuple(range(len(info))))
-
-    def told(build: Mapping[str, Any], multiple: int, rebuilt: int, rules: Iterable[tuple[int, int]]) -> Facts:
-        rows = zip(names, info, rules, strict=True)
-        stages = tuple(TimmStage(name, at["num_chs"], at["reduction"], *rule) for name, at, rule in rows)
-        return Facts(architecture, stages, build, multiple, rebuilt, tags)
-
+    build = partial(network, architecture, **shape)
     for other in similar:
-        rules = rules_like(other, [at["reduction"] for at in info])
-        if rules and confirms(guess := told(other.build, other.multiple, other.rebuilt, rules), build_as, own):
-            return guess
-    build, multiple, rebuilt, seen = behaviour(build_as, own)
-    return told(build, multiple, rebuilt, (rule(at["reduction"], lengths(seen, i)) for i, at in enumerate(info)))
+        if stages := stages_like(other, build, own):
+            return Facts(architecture, stages, other.build, other.multiple, other.rebuilt, tags)
+    net = build()
+    info = net.feature_info.info
+    if not all(at["module"] for at in info):
+        raise UnsupportedModel(f"timm lists a stage of {architecture} that no part of the network stands for.")
+    if not shapes_at(net, own):
+        build = partial(build, with_values=True)
+    how, multiple, rebuilt, seen = behaviour(partial(build, out_indices=tuple(range(len(info)))), own)
+    rules = [rule(at["reduction"], lengths(seen, i)) for i, at in enumerate(info)]
+    return Facts(architecture, stages_of(info, rules), how, multiple, rebuilt, tags)
+
+
+def stages_of(info: Sequence[Mapping[str, Any]], rules: Sequence[tuple[int, int]]) -> tuple[TimmStage, ...]:
+    """The stages that timm's feature_info lists, with the rules of their maps' sizes."""
+    names = unique([str(at["module"]) for at in info])
+    rows = zip(names, info, rules, strict=True)
+    return tuple(TimmStage(name, at["num_chs"], at["reduction"], *rule) for name, at, rule in rows)
 
 
 def configs(architecture: str) -> list[Any]:
@@ -101,13 +108,17 @@ def behaviour(network: Network, own: Size) -> tuple[Mapping[str, Any], int, int,
         seen = shapes_at(net, *larger(own, multiple), own)
         if len(seen) == 3:
             return build, multiple, 0, seen
+    at_own = shapes_at(nets[0][1], own)
     for multiple in (1, *MULTIPLES):
-        seen = {}
-        for size in larger(own, multiple):
-            seen |= shapes_at(network(img_size=size), size)
-        if len(seen) == 2:
+        seen = at_own
+        for size in (*larger(own, multiple), (own[0] + multiple, own[1] + 31 * multiple)):
+            if more := shapes_at(network(img_size=size), size):
+                seen = seen | more
+            else:
+                break
+        else:
             return {}, 0, multiple, seen
-    return {}, 0, 0, shapes_at(nets[0][1], own)
+    return {}, 0, 0, at_own
 
 
 def rules_like(other: Facts, strides: Sequence[int]) -> list[tuple[int, int]]:
@@ -120,31 +131,38 @@ def rules_like(other: Facts, strides: Sequence[int]) -> list[tuple[int, int]]:
     return [by_stride[stride] for stride in strides] if agree else []
 
 
-def confirms(guess: Facts, network: Network, own: Size) -> bool:
-    """Whether maps are as guessed at a size that a network of these facts is just about able to take."""
-    odd = (own[0] + 17, own[1] + 31)
-    if guess.multiple != 1 and shapes_at(network(**guess.build), odd):
-        return False
-    size = odd if guess.multiple == 1 else larger(own, guess.multiple or guess.rebuilt or 1)[1]
-    if not (guess.multiple or guess.rebuilt):
-        size = own
-    net = network(img_size=size) if guess.rebuilt else network(**guess.build)
-    return shapes_at(net, size) == {size: [stage.grid(*size) for stage in guess.stages]}
+def stages_like(other: Facts, network: Network, own: Size) -> tuple[TimmStage, ...]:
+    """The stages of a network if it takes images as another one does; empty if it doesn't."""
+    size = (own[0] + 17, own[1] + 31) if other.multiple == 1 else own
+    if other.multiple > 1 or other.rebuilt:
+        size = larger(own, other.multiple or other.rebuilt)[1]
+    net = network(img_size=size) if other.rebuilt else network(**other.build)
+    if net is None:
+        return ()
+    info = net.feature_info.info
+    rules = rules_like(other, [at["reduction"] for at in info])
+    stages = stages_of(info, rules) if rules else ()
+    at_once = {size: [stages[i].grid(*size) for i in net.feature_info.out_indices]} if stages else {}
+    return stages if shapes_at(net, size) == at_once else ()
 
 
 def larger(own: Size, multiple: int) -> tuple[Size, Size]:
-    """Two sizes above a network's own, the first of them a square."""
-    side = own[0] // multiple * multiple + multiple
-    return (side, side), (side + multiple, side)
+    """Two sizes so far above a network's own that every map has more cells; the first of them is a square."""
+    side, more = (-(-least // multiple) * multiple for least in (own[0] + 65, 65))
+    return (side, side), (side + more, side)
 
 
-def network(architecture: str, **how: Any) -> Net:
-    """A network with shapes but no values; None where timm can't build it so."""
+def network(architecture: str, with_values: bool = False, **how: Any) -> Net:
+    """A network with shapes but no values, or with any values, for those that look at them; None where it can't be."""
     try:
         with torch.device("meta"):
-            return timm.create_model(architecture, features_only=True, **how).eval()
+            net = timm.create_model(architecture, features_only=True, **how).eval()
     except REFUSALS:
         return None
+    if with_values:
+        compute_buffers(net)
+        draw(net)
+    return net
 
 
 def shapes_at(net: Net, *sizes: Size) -> dict[Size, Shapes]:
@@ -152,13 +170,25 @@ def shapes_at(net: Net, *sizes: Size) -> dict[Size, Shapes]:
     seen: dict[Size, Shapes] = {}
     for size in sizes if net is not None else ():
         try:
-            with torch.no_grad():
-                maps = net(torch.empty(1, 3, *size, device="meta"))
+            with torch.no_grad(), CheckedAttention():
+                maps = net(torch.zeros(1, 3, *size, device=next(net.parameters()).device))
         except REFUSALS:
             break
         rows = 1 if getattr(net, "output_fmt", "NCHW") == "NHWC" else 2
         seen[size] = [(x.shape[rows], x.shape[rows + 1]) for x in maps]
     return seen
+
+
+class CheckedAttention(TorchFunctionMode):
+    """Fused attention on tensors without values lets biases of a wrong shape pass; here it doesn't."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            q, k, *_ = args
+            bias = args[3] if len(args) > 3 else (kwargs or {}).get("attn_mask")
+            if bias is not None:
+                bias.expand(*q.shape[:-1], k.shape[-2])
+        return func(*args, **(kwargs or {}))
 
 
 def narrowed(net: Net, own: Size, seen: dict[Size, Shapes]) -> dict[Size, Shapes]:
@@ -185,7 +215,7 @@ def rule(stride: int, sides: Sequence[tuple[int, int]]) -> tuple[int, int]:
         return 0, outcomes.pop()
     for step in (stride, *range(1, 2 * stride)):
         if found := shifts(step, sides):
-            return step, next((usual for usual in (0, step - 1) if usual in found), found[0])
+            return step, next((usual for usual in (0, step - 1, step // 2) if usual in found), found[0])
     raise UnsupportedModel(f"No rule tells the sides of these maps from those of the images: {sorted(set(sides))}.")
 
 
