@@ -49,14 +49,13 @@ def channels_first(net: nn.Module, maps: list[Tensor]) -> list[Tensor]:
     return [x.permute(0, 3, 1, 2) if last else x for x in maps]
 
 
-VIT = {"dynamic_img_size": True, "dynamic_img_pad": True}
+DYNAMIC = {"dynamic_img_size": True}
+VIT = {**DYNAMIC, "dynamic_img_pad": True}
 
 MODELS = {
     "ResNet": Model("test_resnet"),
     "ConvNeXt": Model("test_convnext"),
-    "Swin, N H W C": Model(
-        "swin_tiny_patch4_window7_224", {"depths": (2, 1, 1, 1)}, ((64, 96), (76, 60)), {"dynamic_img_size": True}
-    ),
+    "Swin, N H W C": Model("swin_tiny_patch4_window7_224", {"depths": (2, 1, 1, 1)}, ((64, 96), (76, 60)), DYNAMIC),
     "ViT": Model("test_vit", flexible=VIT),
     "EfficientNet": Model("test_efficientnet"),
     "RegNet": Model("regnetx_002"),

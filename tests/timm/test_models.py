@@ -174,7 +174,7 @@ def test_a_folder_of_a_model_that_was_built_in_its_own_way(tmp_path):
 
 
 def test_near_misses_are_suggested():
-    with pytest.raises(ModelNotFound, match="no folder and no timm model 'resnet5O'.*Did you mean 'resnet50'"):
+    with pytest.raises(ModelNotFound, match=r"no folder and no timm model 'resnet5O'.*Did you mean 'resnet50'"):
         AutoConfig.from_pretrained("resnet5O")
     with pytest.raises(ModelNotFound, match="no weights 'b1_in1k' for resnet50; it has a1_in1k"):
         AutoBackbone.from_pretrained("resnet50.b1_in1k")
@@ -256,7 +256,7 @@ def test_output_stride(stride, tmp_path):
 
 
 def test_what_timm_cannot_build():
-    with pytest.raises(UnsupportedModel, match="timm can't build 'test_vit' with .*output_stride=16"):
+    with pytest.raises(UnsupportedModel, match=r"timm can't build 'test_vit' with .*output_stride=16"):
         AutoBackbone.from_config(TimmBackboneConfig("test_vit", output_stride=16))
 
 
@@ -293,7 +293,7 @@ def test_files_of_older_timms_are_read_as_timm_reads_them(tmp_path):
     model.save(tmp_path)
     old = {}
     for name, tensor in load_file(tmp_path / "model.safetensors").items():
-        part, stage, rest = (name.split(".", 2) + ["", ""])[:3]
+        part, stage, rest = [*name.split(".", 2), "", ""][:3]
         if part == "layers" and rest.startswith("downsample"):
             name = f"layers.{int(stage) - 1}.{rest}"
         old[name.replace("head.fc.", "head.")] = tensor
@@ -317,4 +317,3 @@ def test_random_weights_are_those_of_the_seed():
     maps = [next(iter(maps_of(model, pixels((64, 64))).values())) for model in (first, again, other)]
     assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
     assert 0.01 < maps[0].std() < 100
-    assert timm.__version__

@@ -1,0 +1,73 @@
+"""The data file of timm's zoo, against the timm that is installed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import timm
+import torch
+from timm.models import get_deprecated_models
+
+from backbone_cli.configs.timm_zoo import find, timm_names, zoo
+from backbone_cli.models.timm_facts import configs, shapes_at, stages_like, tag, unique
+from backbone_cli.models.timm_facts import network as build_network
+
+# Of timm's own version the file tells everything; of another one, what both know.
+SAME_TIMM = zoo()["timm"] == timm.__version__
+KNOWN = sorted(set(zoo()["models"]) & set(timm.list_models()))
+# Every fortieth, and the kinds that are unlike the others.
+SAMPLED = [
+    *KNOWN[::40],
+    *("crossvit_9_240", "coat_tiny", "mixer_s32_224", "nasnetalarge", "hrnet_w18_small", "swinv2_cr_tiny_224"),
+]
+
+
+def test_the_whole_zoo_is_there():
+    missing = set(timm.list_models()) - set(KNOWN)
+    assert not SAME_TIMM or missing == {"tresnet_l", "tresnet_m", "tresnet_v2_l", "tresnet_xl"}
+    assert not SAME_TIMM or zoo()["renamed"] == {old: new for old, new in get_deprecated_models().items() if new}
+
+
+def test_weights_and_preprocessing_of_every_model():
+    for name in KNOWN:
+        said = {cfg.tag or "": tag(cfg) for cfg in configs(name)}
+        held = find(name).tags
+        assert {key: held[key] for key in said if SAME_TIMM or key in held} == {
+            key: said[key] for key in said if SAME_TIMM or key in held
+        }
+        if SAME_TIMM:
+            assert list(held) == list(said)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_stages_are_those_of_timm(name):
+    with torch.device("meta"):
+        net = timm.create_model(name, features_only=True)
+    info = net.feature_info.info
+    stages = find(name).stages
+    assert [stage.name for stage in stages] == unique([at["module"] for at in info])
+    assert [(stage.channels, stage.stride) for stage in stages] == [(at["num_chs"], at["reduction"]) for at in info]
+    own = tuple(find(name).tag(name).data["input_size"][1:])
+    shapes = shapes_at(net, own)
+    assert shapes in ({}, {own: [stages[i].grid(*own) for i in net.feature_info.out_indices]})
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "inception_v4"])
+def test_sizes_follow_the_rules(name):
+    facts = find(name)
+    own = tuple(facts.tag(name).data["input_size"][1:])
+    assert stages_like(facts, lambda **how: build_network(name, **how), own) == facts.stages
+
+
+def test_names_by_pattern():
+    assert [facts.name for facts in timm_names("resnet5?")] == ["resnet50", "resnet51q"]
+    assert {"resnet50", "seresnet50"} <= {facts.name for facts in timm_names("resnet50")}
+    assert len(timm_names()) == len(zoo()["models"])
+
+
+def test_the_file_is_small_and_compact():
+    from backbone_cli.configs.timm_zoo import FILE
+
+    assert FILE.stat().st_size < 400_000
+    assert json.loads(FILE.read_text()) == zoo()
