@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import BackboneConfig, Size, doubling, pair, same_length
+from .base import Size
+from .pyramid import PyramidConfig
 
 
 @dataclass(kw_only=True)
-class SwinConfig(BackboneConfig):
+class SwinConfig(PyramidConfig):
     model_type: ClassVar[str] = "swin"
-    aliases: ClassVar = {"num_attention_heads": "num_heads"}
     maps_are: ClassVar[str] = "each stage's output before patch merging, normed by the stage's own LayerNorm"
 
     image_size: Size = 224
-    patch_size: Size = 4
-    num_channels: int = 3
-    embed_dim: int = 96
-    depths: Sequence[int] = (2, 2, 6, 2)
-    num_heads: Sequence[int] = (3, 6, 12, 24)
     window_size: int = 7
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = True
-    hidden_act: str = "gelu"
     use_absolute_embeddings: bool = False
-    layer_norm_eps: float = 1e-5
-
-    def check(self) -> None:
-        same_length(depths=self.depths, num_heads=self.num_heads)
-
-    @property
-    def widths(self) -> list[int]:
-        return doubling(self.embed_dim, len(self.depths))
-
-    @property
-    def num_features(self) -> list[int]:
-        return [self.embed_dim, *self.widths]
-
-    @property
-    def strides(self) -> list[int]:
-        patch = pair(self.patch_size)[0]
-        return [patch, *doubling(patch, len(self.depths))]
