@@ -173,17 +173,16 @@ class Recorder:
         self.folder = folder
         self.path = folder / index_name(shard)
         self.working = part_path(self.path) if hidden else self.path
-        self.files: list[Path] = []
-        self.old = Ledger("source", "name", "file", "at", "size")
+        self.old = Ledger("source", "name", "outputs")
 
     def load(self) -> None:
         """Read what earlier runs, and other shards, left."""
-        self.files = [path for path in dict.fromkeys((*index_files(self.folder), self.working)) if path.exists()]
-        for number, path in enumerate(self.files):
-            with blame(path):
-                for at, size, line in scan(path):
-                    if line and line.get("status") == "done":
-                        self.old.put(line["source"], str(line.get("name")), number, at, size)
+        for path in {*index_files(self.folder), self.working}:
+            if path.exists():
+                with blame(path):
+                    for line in read_lines(path):
+                        if line.get("status") == "done":
+                            self.old.put(line["source"], str(line.get("name")), json.dumps(line["outputs"]))
 
     @property
     def done(self) -> int:
@@ -192,13 +191,10 @@ class Recorder:
     def outputs(self, item: Item) -> Outputs | None:
         """Where an earlier run put this image's maps, if it did."""
         row = self.old.get("source", item.source)
-        if row is None:
+        if row is None or row[1] != item.name:
             return None
-        _, _, number, at, size = row
-        with self.files[number].open("rb") as file:
-            file.seek(at)
-            line = parse(file.read(size))
-        return line["outputs"] if line and line.get("name") == item.name else None
+        outputs: Outputs = json.loads(row[2])
+        return outputs
 
     def owner(self, item: Item) -> str | None:
         """The input that an earlier run gave this name to, where that is another one."""

@@ -99,6 +99,18 @@ def test_a_failed_image_has_a_row_of_nan(model, tmp_path, out):
     assert np.isnan(held).all((1, 2, 3)).tolist() == [False, False, True, False, False]
 
 
+def test_a_stack_opens_again_for_a_long_list(model, tmp_path, out):
+    photos = Path(make_photos(tmp_path / "in", 40))
+    whole = (photos / "a/0000.png").read_bytes()
+    (photos / "a/0000.png").write_bytes(b"no image")
+    extract(photos, model=model, output=str(out), layout="stacked", batch_size=2)
+    (photos / "a/0000.png").write_bytes(whole)
+    events = extract(photos, model=model, output=str(out), layout="stacked", batch_size=2)
+    assert [event.status for event in events].count("skipped") == 39
+    extract(photos, model=model, output=f"{out}-2", layout="stacked", batch_size=2)
+    assert tree(out) == tree(f"{out}-2")
+
+
 def test_stacked_and_all_failed(model, tmp_path, out):
     (tmp_path / "a.png").write_bytes(b"no image")
     assert statuses(extract(tmp_path / "a.png", model=model, output=str(out), layout="stacked")) == {"a": "failed"}
