@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -178,11 +178,10 @@ class Recorder:
     def load(self) -> None:
         """Read what earlier runs, and other shards, left."""
         for path in {*index_files(self.folder), self.working}:
-            if path.exists():
-                with blame(path):
-                    for line in read_lines(path):
-                        if line.get("status") == "done":
-                            self.old.put(line["source"], str(line.get("name")), json.dumps(line["outputs"]))
+            with blame(path), suppress(FileNotFoundError):  # another shard may just be renaming its own
+                for line in read_lines(path):
+                    if line.get("status") == "done":
+                        self.old.put(line["source"], str(line.get("name")), json.dumps(line["outputs"]))
 
     @property
     def done(self) -> int:
