@@ -36,6 +36,7 @@ REFUSALS = (TypeError, ValueError, AssertionError, RuntimeError, IndexError, Not
 
 Size = tuple[int, int]
 Shapes = list[tuple[int, int]]
+Rules = list[tuple[int, int]]
 Net = Any
 """A network of timm's, whatever is wrapped around it."""
 Network = Callable[..., Net]
@@ -63,12 +64,12 @@ def facts(architecture: str, similar: Sequence[Facts] = (), **shape: Any) -> Fac
         raise UnsupportedModel(f"timm lists a stage of {architecture} that no part of the network stands for.")
     if not shapes_at(net, own):
         build = partial(build, with_values=True)
-    how, multiple, rebuilt, seen = behaviour(partial(build, out_indices=tuple(range(len(info)))), own)
-    rules = [rule(at["reduction"], lengths(seen, i)) for i, at in enumerate(info)]
+    whole = partial(build, out_indices=tuple(range(len(info))))
+    how, multiple, rebuilt, rules = behaviour(whole, own, [at["reduction"] for at in info])
     return Facts(architecture, stages_of(info, rules), how, multiple, rebuilt, tags)
 
 
-def stages_of(info: Sequence[Mapping[str, Any]], rules: Sequence[tuple[int, int]]) -> tuple[TimmStage, ...]:
+def stages_of(info: Sequence[Mapping[str, Any]], rules: Rules) -> tuple[TimmStage, ...]:
     """The stages that timm's feature_info lists, with the rules of their maps' sizes."""
     names = unique([str(at["module"]) for at in info])
     rows = zip(names, info, rules, strict=True)
@@ -95,19 +96,19 @@ def unique(names: Sequence[str]) -> list[str]:
 # --- sizes ------------------------------------------------------------------------------------------------------
 
 
-def behaviour(network: Network, own: Size) -> tuple[Mapping[str, Any], int, int, dict[Size, Shapes]]:
-    """What to build with, the multiples it then takes, those it can be built for, and its maps at some sizes."""
+def behaviour(network: Network, own: Size, strides: Sequence[int]) -> tuple[Mapping[str, Any], int, int, Rules]:
+    """What to build with, the multiples it then takes, those it can be built for, and the rules of its maps' sizes."""
     nets = []
     for build in FLEXIBLE:
         if net := network(**build):
             nets.append((build, net))
             seen = shapes_at(net, own, (own[0] + 1, own[1] + 31), (own[0] + 80, own[1] + 47))
-            if len(seen) == 3:
-                return build, 1, 0, narrowed(net, own, seen)
+            if len(seen) == 3 and (rules := rules_of(strides, narrowed(net, own, seen))):
+                return build, 1, 0, rules
     for multiple, (build, net) in product(MULTIPLES, nets):
         seen = shapes_at(net, *larger(own, multiple), own)
-        if len(seen) == 3:
-            return build, multiple, 0, seen
+        if len(seen) == 3 and (rules := rules_of(strides, seen)):
+            return build, multiple, 0, rules
     at_own = shapes_at(nets[0][1], own)
     for multiple in (1, *MULTIPLES):
         seen = at_own
@@ -117,11 +118,12 @@ def behaviour(network: Network, own: Size) -> tuple[Mapping[str, Any], int, int,
             else:
                 break
         else:
-            return {}, 0, multiple, seen
-    return {}, 0, 0, at_own
+            if rules := rules_of(strides, seen):
+                return {}, 0, multiple, rules
+    return {}, 0, 0, rules_of(strides, at_own)
 
 
-def rules_like(other: Facts, strides: Sequence[int]) -> list[tuple[int, int]]:
+def rules_like(other: Facts, strides: Sequence[int]) -> Rules:
     """The steps and shifts of another network's stages for stages of these strides; empty where they don't tell."""
     if [stage.stride for stage in other.stages] == strides:
         return [(stage.step, stage.shift) for stage in other.stages]
@@ -208,7 +210,13 @@ def lengths(seen: Mapping[Size, Shapes], stage: int) -> list[tuple[int, int]]:
     return [pair for size, shapes in seen.items() for pair in zip(size, shapes[stage], strict=True)]
 
 
-def rule(stride: int, sides: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def rules_of(strides: Sequence[int], seen: Mapping[Size, Shapes]) -> Rules:
+    """The steps and shifts of all stages; empty where a stage has none that tells its map's size."""
+    found = [rule(stride, lengths(seen, i)) for i, stride in enumerate(strides)]
+    return [each for each in found if each] if all(found) else []
+
+
+def rule(stride: int, sides: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """The step and shift of a stage; see TimmStage."""
     outcomes = {side for _, side in sides}
     if len(outcomes) == 1 and max(sides)[0] - min(sides)[0] >= stride:
@@ -216,7 +224,7 @@ def rule(stride: int, sides: Sequence[tuple[int, int]]) -> tuple[int, int]:
     for step in (stride, *range(1, 2 * stride)):
         if found := shifts(step, sides):
             return step, next((usual for usual in (0, step - 1, step // 2) if usual in found), found[0])
-    raise UnsupportedModel(f"No rule tells the sides of these maps from those of the images: {sorted(set(sides))}.")
+    return None
 
 
 def shifts(step: int, sides: Sequence[tuple[int, int]]) -> range:
