@@ -12,8 +12,10 @@ own loading. An architecture passes when every map has the shape that its config
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
+import logging
 import time
 import warnings
 from collections import Counter
@@ -26,11 +28,12 @@ from torch.overrides import TorchFunctionMode
 
 from backbone_cli import TimmBackbone, TimmBackboneConfig
 from backbone_cli.checkpoint import Weights, fill
-from backbone_cli.configs.timm_zoo import Facts, find
+from backbone_cli.configs.timm_zoo import Facts, find, zoo
 from backbone_cli.hub import Repo
 
 TOLERANCE = 1e-5
-LARGEST = 1.2e9  # parameters; deeper networks than that are tried with fewer blocks
+LARGEST = 4e8  # parameters; networks beyond that are tried with four blocks, where timm lets them have fewer
+TOO_LARGE = 1.5e9  # beyond that, and of one depth: they take more memory than is reasonable
 NOISE = torch.randn(1 << 22, generator=torch.Generator().manual_seed(0))
 
 
@@ -41,9 +44,10 @@ def main() -> None:
     parser.add_argument("--shard", default="1/1", help="I/N: only the I-th of N parts")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("timm").setLevel(logging.ERROR)
     done = {row["name"] for row in rows(args.out)}
     part, parts = map(int, args.shard.split("/"))
-    names = sorted(timm.list_models(args.patterns), key=parameters)[part - 1 :: parts]
+    names = sorted(timm.list_models(args.patterns), key=work)[part - 1 :: parts]
     for name in names:
         if name not in done:
             row = {"name": name, **verdict(name)}
@@ -66,9 +70,27 @@ def summarize(rows: list[dict]) -> None:
             print(f"  {row['name']}: {row['result']}: {row.get('reason', '')}")
 
 
-def parameters(name: str) -> int:
+def work(name: str) -> int:
+    """Roughly in the order of what a model takes; those that no data file tells of come last."""
+    if name not in zoo()["models"]:
+        return 10**9
+    return sum(stage.channels**2 // stage.stride for stage in find(name).stages)
+
+
+def outline(name: str) -> tuple[dict[str, Tensor], dict]:
+    """The state of a whole model, as shapes, and what timm is told so that it is not too large."""
     with torch.device("meta"):
-        return sum(p.numel() for p in timm.create_model(name).parameters())
+        state = timm.create_model(name).state_dict()
+        if size(state) > LARGEST:
+            with contextlib.suppress(TypeError):
+                return timm.create_model(name, depth=4).state_dict(), {"depth": 4}
+    if size(state) > TOO_LARGE:
+        raise MemoryError(f"{size(state) / 1e9:.1f} billion parameters")
+    return state, {}
+
+
+def size(state: dict[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in state.values())
 
 
 def verdict(name: str) -> dict:
@@ -85,11 +107,11 @@ def verdict(name: str) -> dict:
 
 def compare(name: str) -> tuple[float, list]:
     """The largest distance over all stages and sizes, and the sizes."""
-    facts = find(name)
-    less = {"depth": 4} if parameters(name) > LARGEST else {}
-    count = 4 if less else len(facts.stages)
-    config = TimmBackboneConfig(name, out_indices=list(range(count)), model_args=less or None)
-    tensors = random_weights(name, less)
+    state, less = outline(name)
+    tensors = {key: drawn(key, tensor) for key, tensor in state.items()}
+    config = TimmBackboneConfig(name, model_args=less or None)
+    facts, count = config.facts, len(config.stage_names)
+    config.out_indices = list(range(count))
     with torch.device("meta"):
         ours = TimmBackbone(config).eval()
     fill(ours, Held(tensors))
@@ -131,14 +153,8 @@ class Held(Weights):
         return tuple(self.tensors[name].shape)
 
 
-def random_weights(name: str, how: dict) -> dict[str, Tensor]:
-    """A whole model's state, drawn so that signals survive its depth and no tensor is at rest."""
-    with torch.device("meta"):
-        state = timm.create_model(name, **how).state_dict()
-    return {key: drawn(key, tensor) for key, tensor in state.items()}
-
-
 def drawn(name: str, like: Tensor) -> Tensor:
+    """Random values with which signals survive a network's depth, and with which no tensor is at rest."""
     if not like.is_floating_point():
         return torch.zeros(like.shape, dtype=like.dtype)
     count, first = like.numel(), sum(map(ord, name)) % 9973
@@ -151,7 +167,7 @@ def drawn(name: str, like: Tensor) -> Tensor:
 
 
 class NoRandomStart(TorchFunctionMode):
-    """Leaves out the drawing of first weights, which are replaced at once."""
+    """Leaves out the drawing of first weights, and the copying of those that replace them at once."""
 
     skipped = (
         *(getattr(Tensor, name) for name in ("normal_", "uniform_", "erfinv_")),
@@ -160,6 +176,8 @@ class NoRandomStart(TorchFunctionMode):
     )
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is Tensor.__deepcopy__ and not isinstance(args[0], nn.Parameter):
+            return args[0]
         if func in self.skipped:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))

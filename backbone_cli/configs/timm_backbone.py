@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..errors import UsageError
 from .base import BackboneConfig, Size, pair
-from .timm_zoo import Facts, TimmStage, current, find
+from .timm_zoo import SIZE_KEYWORDS, Facts, TimmStage, current, find
 
 
 @dataclass(kw_only=True)
@@ -40,6 +40,13 @@ class TimmBackboneConfig(BackboneConfig):
             raise ValueError(f"output_stride is 8, 16 or 32, not {self.output_stride}.")
         if self.img_size is not None:
             self.facts.check_size(pair(self.img_size), self.data["input_size"][-2:])
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any], **overrides: Any) -> TimmBackboneConfig:
+        """From what a `config.json` says; what it has for timm's networks themselves goes to `model_args`."""
+        if told := {key: said[key] for key in SIZE_KEYWORDS if key in said}:
+            said = {**said, "model_args": {**(said.get("model_args") or {}), **told}}
+        return super().from_dict(said, **overrides)
 
     @property
     def facts(self) -> Facts:

@@ -29,10 +29,8 @@ USUAL: Mapping[str, Any] = {
 """timm's data config where nothing else is said; the data file has the values in this order."""
 
 
-SHAPELESS = {
-    *("num_classes", "global_pool", "in_chans", "img_size", "output_stride"),
-    *("dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition"),
-}
+SIZE_KEYWORDS = ("dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition")
+SHAPELESS = {"num_classes", "global_pool", "in_chans", "img_size", "output_stride", *SIZE_KEYWORDS}
 """What timm can be told of a model that changes neither its stages nor how their maps follow from the image."""
 
 

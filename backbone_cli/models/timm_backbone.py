@@ -143,7 +143,8 @@ class Adapted(Weights):
         super().__init__(weights.repo)
         prefix = max((p for p in weights.prefixes if any(n.startswith(p) for n in weights.files)), key=len, default="")
         held = {name.removeprefix(prefix): weights.read(name) for name in weights.files if name.startswith(prefix)}
-        overlay = {"state_dict": held, "custom_load": False}
+        # These tensors and nothing else: nowhere is timm to look for others.
+        overlay = {"state_dict": held, **dict.fromkeys(("source", "file", "url", "hf_hub_id", "custom_load"))}
         try:
             with undisturbed():
                 net = build(config, last, pretrained=True, pretrained_cfg_overlay=overlay)
