@@ -161,9 +161,10 @@ FAMILIES = (
         "dinov2_with_registers",
         "Dinov2WithRegisters",
         prefixes=("", "dinov2_with_registers."),
-        ids=(
-            *(f"facebook/dinov2-with-registers-{size}" for size in ("small", "base", "large", "giant")),
-            *(f"facebook/dinov2-with-registers-{size}-imagenet1k-1-layer" for size in ("small", "base", "large", "giant")),
+        ids=tuple(
+            f"facebook/dinov2-with-registers-{size}{head}"
+            for size in ("small", "base", "large", "giant")
+            for head in ("", "-imagenet1k-1-layer")
         ),
         processor="BitImageProcessor",
         module="dinov2",
@@ -172,9 +173,7 @@ FAMILIES = (
         "dinov3_convnext",
         "DINOv3ConvNext",
         prefixes=("", "model."),
-        ids=tuple(
-            f"facebook/dinov3-convnext-{size}-pretrain-lvd1689m" for size in ("tiny", "small", "base", "large")
-        ),
+        ids=tuple(f"facebook/dinov3-convnext-{size}-pretrain-lvd1689m" for size in ("tiny", "small", "base", "large")),
         processor="DINOv3ViTImageProcessor",
         module="convnext",
     ),
