@@ -6,7 +6,7 @@
 
 The weights are named as in timm's own files. The reference is what timm's `features_only=True` gives for them after its
 own loading. An architecture passes when every map has the shape that its configuration foretells and is equal within
-1e-5 of the map's standard deviation, at the model's own size and, where it takes others, at an odd one.
+1e-5 of the map's standard deviation: at a small odd size where it takes any, else at its own.
 """
 
 from __future__ import annotations

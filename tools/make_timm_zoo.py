@@ -18,6 +18,7 @@ import timm
 from timm.models import get_deprecated_models
 
 from backbone_cli.configs.timm_zoo import FILE, USUAL, Facts, Tag, TimmStage
+from backbone_cli.errors import UnsupportedModel
 from backbone_cli.models.timm_facts import facts
 
 
@@ -30,7 +31,11 @@ def main(patterns: list[str]) -> None:
     kinds: dict[str, list[Facts]] = defaultdict(list)
     for i, name in enumerate(names, 1):
         kind = kinds[timm.models.model_entrypoint(name).__module__]
-        found = facts(name, kind)
+        try:
+            found = facts(name, kind)
+        except UnsupportedModel as error:
+            sys.stderr.write(f"{name} is left out: {error}\n")
+            continue
         if not any(behaves_as(found, other) for other in kind):
             kind.insert(0, found)
         models[name] = row(found, tables)

@@ -58,7 +58,9 @@ def facts(architecture: str, similar: Sequence[Facts] = (), **shape: Any) -> Fac
     for other in similar:
         if stages := stages_like(other, build, own):
             return Facts(architecture, stages, other.build, other.multiple, other.rebuilt, tags)
-    net = build()
+    net = build() or build(out_indices=(0,))  # what timm takes by default can be more stages than there are
+    if net is None:
+        raise UnsupportedModel(f"timm can't build '{architecture}' with {shape}.")
     info = net.feature_info.info
     if not all(at["module"] for at in info):
         raise UnsupportedModel(f"timm lists a stage of {architecture} that no part of the network stands for.")
