@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import json
 import logging
+import subprocess
+import sys
 import time
 import warnings
 from collections import Counter
@@ -32,6 +33,7 @@ from backbone_cli.configs.timm_zoo import Facts, find, zoo
 from backbone_cli.hub import Repo
 
 TOLERANCE = 1e-5
+CHUNK = 30
 LARGEST = 4e8  # parameters; networks beyond that are tried with four blocks, where timm lets them have fewer
 TOO_LARGE = 1.5e9  # beyond that, and of one depth: they take more memory than is reasonable
 NOISE = torch.randn(1 << 22, generator=torch.Generator().manual_seed(0))
@@ -47,15 +49,18 @@ def main() -> None:
     logging.getLogger("timm").setLevel(logging.ERROR)
     done = {row["name"] for row in rows(args.out)}
     part, parts = map(int, args.shard.split("/"))
-    names = sorted(timm.list_models(args.patterns), key=work)[part - 1 :: parts]
+    names = [name for name in sorted(timm.list_models(args.patterns), key=work)[part - 1 :: parts] if name not in done]
+    if len(names) > CHUNK:  # in processes of their own, which give their memory back
+        for i in range(0, len(names), CHUNK):
+            again = [sys.executable, "-m", "benchmarks.timm_sweep", "--out", str(args.out), *names[i : i + CHUNK]]
+            subprocess.run(again, check=True)
+        summarize(rows(args.out))
+        return
     for name in names:
-        if name not in done:
-            row = {"name": name, **verdict(name)}
-            with args.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"{row['result']:<10} {row['seconds']:6.1f}s  {name}  {row.get('reason', '')}", flush=True)
-            gc.collect()
-    summarize(rows(args.out))
+        row = {"name": name, **verdict(name)}
+        with args.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{row['result']:<10} {row['seconds']:6.1f}s  {name}  {row.get('reason', '')}", flush=True)
 
 
 def rows(path: Path) -> list[dict]:
