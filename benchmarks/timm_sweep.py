@@ -52,15 +52,31 @@ def main() -> None:
     names = [name for name in sorted(timm.list_models(args.patterns), key=work)[part - 1 :: parts] if name not in done]
     if len(names) > CHUNK:  # in processes of their own, which give their memory back
         for i in range(0, len(names), CHUNK):
-            again = [sys.executable, "-m", "benchmarks.timm_sweep", "--out", str(args.out), *names[i : i + CHUNK]]
-            subprocess.run(again, check=True)
+            in_a_process(names[i : i + CHUNK], args.out)
         summarize(rows(args.out))
         return
     for name in names:
         row = {"name": name, **verdict(name)}
-        with args.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        keep(args.out, row)
         print(f"{row['result']:<10} {row['seconds']:6.1f}s  {name}  {row.get('reason', '')}", flush=True)
+
+
+def in_a_process(names: list[str], out: Path) -> None:
+    """If the process is killed, the architecture that it was at is at fault, and the others go on."""
+    while names:
+        code = subprocess.run([sys.executable, "-m", "benchmarks.timm_sweep", "--out", str(out), *names]).returncode
+        if code > 0:
+            raise SystemExit(code)
+        if code == 0:
+            return
+        done = {row["name"] for row in rows(out)}
+        culprit, *names = [name for name in names if name not in done]
+        keep(out, {"name": culprit, "result": "fails", "reason": f"killed by signal {-code}", "seconds": 0.0})
+
+
+def keep(out: Path, row: dict) -> None:
+    with out.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def rows(path: Path) -> list[dict]:
