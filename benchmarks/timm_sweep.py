@@ -101,10 +101,10 @@ def work(name: str) -> int:
 def outline(name: str) -> tuple[dict[str, Tensor], dict]:
     """The state of a whole model, as shapes, and what timm is told so that it is not too large."""
     with torch.device("meta"):
-        state = timm.create_model(name).state_dict()
+        state = timm.create_model(name).state_dict(keep_vars=True)
         if size(state) > LARGEST:
             with contextlib.suppress(TypeError):
-                return timm.create_model(name, depth=4).state_dict(), {"depth": 4}
+                return timm.create_model(name, depth=4).state_dict(keep_vars=True), {"depth": 4}
     if size(state) > TOO_LARGE:
         raise MemoryError(f"{size(state) / 1e9:.1f} billion parameters")
     return state, {}
@@ -129,7 +129,8 @@ def verdict(name: str) -> dict:
 def compare(name: str) -> tuple[float, list]:
     """The largest distance over all stages and sizes, and the sizes."""
     state, less = outline(name)
-    tensors = {key: drawn(key, tensor) for key, tensor in state.items()}
+    first: dict[int, str] = {}  # parts that share a tensor have it under several names
+    tensors = {key: drawn(first.setdefault(id(tensor), key), tensor) for key, tensor in state.items()}
     config = TimmBackboneConfig(name, model_args=less or None)
     facts, count = config.facts, len(config.stage_names)
     config.out_indices = list(range(count))
@@ -174,6 +175,7 @@ class Held(Weights):
         return tuple(self.tensors[name].shape)
 
 
+@torch.no_grad()
 def drawn(name: str, like: Tensor) -> Tensor:
     """Random values with which signals survive a network's depth, and with which no tensor is at rest."""
     if not like.is_floating_point():
@@ -200,7 +202,8 @@ class NoRandomStart(TorchFunctionMode):
         if func is Tensor.__deepcopy__ and not isinstance(args[0], nn.Parameter):
             return args[0]
         if func in self.skipped:
-            return args[0] if args else (kwargs or {})["tensor"]
+            with torch.no_grad():  # some draw again until they like it
+                return (args[0] if args else (kwargs or {})["tensor"]).zero_()
         return func(*args, **(kwargs or {}))
 
 

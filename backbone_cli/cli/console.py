@@ -7,6 +7,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..errors import OutputError
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has seen enough."""
+
 
 @dataclass
 class Console:
@@ -15,8 +21,13 @@ class Console:
 
     def data(self, text: str) -> None:
         """A result, on standard output."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+        except OSError as error:
+            raise OutputError(f"Standard output can't be written ({error.strerror}).") from error
 
     def say(self, text: str) -> None:
         """Something good to know; --quiet hides it."""

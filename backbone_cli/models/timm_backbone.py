@@ -34,6 +34,9 @@ from ..timm_weights import weights_of_timm
 from .base import Backbone, BackboneOutput, Names, Source
 from .layers import channels_first
 
+# What timm builds differently where it is to load weights, which here happens later.
+TRAINED_WITH: dict[str, dict[str, Any]] = {"fbnetc_100": {"bn_eps": 1e-3}}
+
 
 class TimmBackbone(Backbone):
     """Built by its class it holds timm's weights where the config says `use_pretrained_backbone`, else drawn ones."""
@@ -185,7 +188,8 @@ def build(config: TimmBackboneConfig, last: int, **how: Any) -> Any:
         asked["img_size"] = config.img_size
     asked = {key: value for key, value in asked.items() if value is not None}
     source: dict[str, Any] = {"pretrained_cfg": known_keys(config.pretrained_cfg)} if config.pretrained_cfg else {}
-    told = {**config.facts.build, **(config.model_args or {}), **asked, **source, **how}
+    trained = TRAINED_WITH.get(config.facts.name, {})
+    told = {**config.facts.build, **trained, **(config.model_args or {}), **asked, **source, **how}
     create = partial(timm.create_model, config.backbone, features_only=True, out_indices=tuple(range(last + 1)), **told)
     try:
         net = create()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..images.processor import ImageProcessor
 
 # What `auto` means on a CPU: larger batches only take more memory there. See engine.py for other devices.
-CPU_BATCH = 8
+CPU_BATCH = 4
 GPU_BATCH = 64
 USUAL_PIXELS = 224 * 224
 FEW = 4

@@ -24,7 +24,9 @@ from .sources import Item, part_of
 Engine = Callable[[Array], Sequence[Maps | ImageError]]
 
 DEPTH = 3
-"""How many groups are decoded ahead, and how many batches may wait to be written."""
+"""How many groups are decoded ahead at least, and how many batches may wait to be written."""
+AHEAD = 64
+"""How many are decoded ahead of those that are there from the start: as many as while torch is being imported."""
 
 
 def start(job: Job) -> Generator[Event, None, None]:
@@ -92,7 +94,8 @@ def work(
     engine: Engine | None = None
     begun = stopped = False
     with Decoding(job.decoder(), job.workers) as decoding, Writer(sink, index) as writer:
-        for group in Ahead(groups(items, past.is_done, job.group_size), decoding, DEPTH):
+        depth = DEPTH if job.total is None else max(DEPTH, AHEAD // job.group_size)
+        for group in Ahead(groups(items, past.is_done, job.group_size), decoding, depth):
             yield from skipped(group)
             if any(group.pending):
                 if engine is None and all(group.pending):

@@ -205,7 +205,7 @@ def test_a_dry_run(model, photos, capsys):
     assert extract("-m", model, photos, "--dry-run", "--out-indices", "all") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
-        "3 images, of which 3 are to be done, 8 at once",
+        "3 images, of which 3 are to be done, 4 at once",
         "stage   shape of one  all images",
         "stem    8 x 16 x 16   24.6 kB",
         "stage1  8 x 16 x 16   24.6 kB",

@@ -53,3 +53,17 @@ def test_importing_the_package_is_light():
         check=True,
     )
     assert not {name.partition(".")[0] for name in done.stdout.split()} & set(HEAVY)
+
+
+@pytest.mark.parametrize(("arg", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_the_process_leaves_nothing_undone(arg, code):
+    script = (
+        "import atexit, sys\n"
+        "from backbone_cli.cli import main\n"
+        "atexit.register(print, 'the last word')\n"
+        "sys.argv[1:] = [sys.argv[1]]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, arg], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stdout.endswith("the last word\n")
