@@ -19,6 +19,16 @@ MODELS = {
         {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "patch_size": 14, "image_size": 518},
     ),
 }
+TIMM = {"vit-small": "vit_small_patch16_224"}
+SAME_IN_TIMM = {
+    "swin-tiny": ("swin_tiny_patch4_window7_224", {}),
+    "resnet-50": ("resnet50", {}),
+    "convnext-tiny": ("convnext_tiny", {}),
+    "dinov2-small": ("vit_small_patch14_dinov2", {"img_size": 224}),
+    "vit-small": ("vit_small_patch16_224", {}),
+}
+"""The same architectures under timm's names, and what timm is to be told of the image's size."""
+
 PROCESSORS = {
     "swin": {"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 3},
     "resnet": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.875},
@@ -42,6 +52,12 @@ def make_model(name: str, where: Path) -> Path:
     from backbone_cli.checkpoint import export
 
     folder = where / name
+    if not (folder / "model.safetensors").exists() and name in TIMM:
+        import timm
+        import torch
+
+        torch.manual_seed(0)
+        timm.models.save_for_hf(timm.create_model(TIMM[name]), folder, safe_serialization=True)
     if not (folder / "model.safetensors").exists():
         model_type, said = MODELS[name]
         config = registry.find(model_type).config_class()(**said)

@@ -57,14 +57,15 @@ def with_timm(args: argparse.Namespace) -> None:
     import torch
     from PIL import Image
 
+    dtype = getattr(torch, args.dtype)
     kwargs = {"out_indices": args.stages} if args.stages else {}
-    model = timm.create_model(args.model, features_only=True, **kwargs).eval().to(getattr(torch, args.dtype))
-    transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
+    model = timm.create_model(f"local-dir:{args.model}", pretrained=True, features_only=True, **kwargs).eval().to(dtype)
+    names = model.feature_info.module_name()
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model.pretrained_cfg))
     with torch.inference_mode():
         for paths in batches(sorted(args.photos.glob("*.jpg")), args.batch):
             pixels = torch.stack([transform(Image.open(path).convert("RGB")) for path in paths])
-            maps = model(pixels.to(getattr(torch, args.dtype)))
-            save(args.out, paths, [str(i) for i in range(len(maps))], maps)
+            save(args.out, paths, names, model(pixels.to(dtype)))
 
 
 def main() -> None:

@@ -80,6 +80,6 @@ def try_out(job: Job, sample: list[Item], to_do: int) -> tuple[list[tuple[int, i
     each = 0.0
     for batch in group.batches(job.batch_size):
         start = time.perf_counter()
-        engine(batch.pixels)
+        list(engine(batch.pixels))
         each = (time.perf_counter() - start) / len(batch.items)
     return [fixed] if fixed else sizes, loading + to_do * max(each, decoding_each) / len(job.devices)

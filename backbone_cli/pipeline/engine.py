@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -127,14 +128,20 @@ class Engine:
     save_dtype: torch.dtype
     most: int | None = field(default=None, init=False)
     """How many images fit at once, from when that is known the hard way."""
+    copies: torch.cuda.Stream | None = field(default=None, init=False)
+    """Where maps are copied back, beside what is computed."""
 
-    def __call__(self, pixels: Array) -> list[Maps | ImageError]:
+    def __call__(self, pixels: Array) -> Iterable[Maps | ImageError]:
+        """On CUDA it comes back at once, and what it gives is waited for when it is looked at."""
         at_once = min(len(pixels), self.most or len(pixels))
         try:
-            return [result for i in range(0, len(pixels), at_once) for result in self.compute(pixels[i : i + at_once])]
+            parts = [self.launch(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+        else:
+            results = (result for part in parts for result in part())
+            return results if self.device.type == "cuda" else list(results)
         # The exception held on to the tensors that were too many; here they are gone.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -149,20 +156,46 @@ class Engine:
         return self(pixels)
 
     @torch.inference_mode()
-    def compute(self, pixels: Array) -> list[Maps | ImageError]:
+    def launch(self, pixels: Array) -> Callable[[], list[Maps | ImageError]]:
+        """Have a batch computed; call what this gives for the results."""
         batch = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             batch = batch.pin_memory().to(self.device, non_blocking=True)
         maps = [
             m.to(self.save_dtype, memory_format=torch.contiguous_format) for m in self.pooled(self.normalize(batch))
         ]
-        finite = torch.stack([m.isfinite().flatten(1).all(1) for m in maps]).cpu()  # stages x images
+        finite = torch.stack([m.isfinite().flatten(1).all(1) for m in maps])  # stages x images
+        return partial(self.results, self.fetch([finite, *maps]))
+
+    def fetch(self, tensors: list[Tensor]) -> Callable[[], list[Tensor]]:
+        """Bring tensors to the CPU: from CUDA beside what is computed next, so that nothing waits until it must."""
+        if self.device.type != "cuda":
+            here = [tensor.cpu() for tensor in tensors]
+            return lambda: here
+        self.copies = self.copies or torch.cuda.Stream(self.device)
+        self.copies.wait_stream(torch.cuda.current_stream(self.device))
+        arrived = torch.cuda.Event()
+        with torch.cuda.stream(self.copies):
+            here = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in tensors]
+            arrived.record()
+        for tensor in tensors:
+            tensor.record_stream(self.copies)  # its memory is not to be used anew before it is copied
+
+        def wait() -> list[Tensor]:
+            arrived.synchronize()
+            return here
+
+        return wait
+
+    @torch.inference_mode()
+    def results(self, fetched: Callable[[], list[Tensor]]) -> list[Maps | ImageError]:
+        finite, *maps = fetched()
         arrays = [as_array(m) for m in maps]
         return [
             dict(zip(self.stages, (array[i] for array in arrays), strict=True))
             if finite[:, i].all()
             else self.overflow(self.stages[int(finite[:, i].int().argmin())])
-            for i in range(len(pixels))
+            for i in range(finite.shape[1])
         ]
 
     def pooled(self, pixels: Tensor) -> list[Tensor]:
@@ -193,8 +226,8 @@ class Engine:
 
 
 def as_array(maps: Tensor) -> Array:
-    """On the CPU, as numpy holds it: bfloat16 as its bits."""
-    return (maps.view(torch.uint16) if maps.dtype == torch.bfloat16 else maps).cpu().numpy()
+    """As numpy holds it: bfloat16 as its bits."""
+    return (maps.view(torch.uint16) if maps.dtype == torch.bfloat16 else maps).numpy()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -21,7 +21,8 @@ from .prepare import Job
 from .sinks import Maps, Sink
 from .sources import Item, part_of
 
-Engine = Callable[[Array], Sequence[Maps | ImageError]]
+Engine = Callable[[Array], Iterable[Maps | ImageError]]
+"""Pixels to what comes of each image; a GPU may still be at it when this returns."""
 
 DEPTH = 3
 """How many groups are decoded ahead at least, and how many batches may wait to be written."""
@@ -104,12 +105,13 @@ def work(
                     begin()
                     begun = True
                 group.wait(decoding)
-                results = group.failures()
+                failures = group.failures()
                 for batch in group.batches(job.batch_size):
                     engine = engine or load()
-                    writer.submit(results + compute(engine, batch))
-                    results = []
-                writer.submit(results)
+                    writer.submit(failures, compute(engine, batch))
+                    failures = []
+                if failures:
+                    writer.submit(failures)
             for event in writer.finished(at_most=DEPTH):
                 yield event
                 stopped = stopped or (event.status == "failed" and job.request.on_error == "stop")
@@ -160,13 +162,20 @@ def skipped(group: Group) -> Iterator[Event]:
             yield Finished(item.source, item.name, "skipped")
 
 
-def compute(engine: Engine, batch: Batch) -> list[Result]:
-    """What comes of the images of a batch that are to be done."""
+def compute(engine: Engine, batch: Batch) -> Callable[[], list[Result]]:
+    """Have a batch computed; what this gives waits for what comes of its images that are to be done."""
     start = time.perf_counter()
-    maps = engine(batch.pixels)
-    share = (time.perf_counter() - start) / len(batch.items)
-    results = zip(batch.items, maps, batch.seconds, batch.pending, strict=True)
-    return [(item, found, seconds + share) for item, found, seconds, pending in results if pending]
+    arriving = engine(batch.pixels)
+    began = time.perf_counter() - start
+
+    def arrived() -> list[Result]:
+        start = time.perf_counter()
+        maps = list(arriving)
+        share = (began + time.perf_counter() - start) / len(batch.items)
+        results = zip(batch.items, maps, batch.seconds, batch.pending, strict=True)
+        return [(item, found, seconds + share) for item, found, seconds, pending in results if pending]
+
+    return arrived
 
 
 class Writer:
@@ -184,12 +193,12 @@ class Writer:
         """What was computed is still written."""
         self.thread.shutdown()
 
-    def submit(self, results: list[Result]) -> None:
-        if results:
-            results.sort(key=lambda result: result[0].position)
-            self.jobs.append(self.thread.submit(self.record, results))
+    def submit(self, failures: list[Result], arrived: Callable[[], list[Result]] = list) -> None:
+        """Take what could not be read, and what a batch will come to."""
+        self.jobs.append(self.thread.submit(self.record, failures, arrived))
 
-    def record(self, results: Sequence[Result]) -> list[Finished]:
+    def record(self, failures: list[Result], arrived: Callable[[], list[Result]]) -> list[Finished]:
+        results = sorted(failures + arrived(), key=lambda result: result[0].position)
         finished = [self.settle(*result) for result in results]
         self.index.record(zip((item for item, _, _ in results), finished, strict=True))
         return finished
