@@ -22,14 +22,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import CheckpointError
-from .hub import Repo, first_line
+from .hub import WEIGHTS, Repo, first_line
 
 if TYPE_CHECKING:
     from .models.base import Model, Names, Source
 
 # The formats that weights come in, best first; an index names the shards.
-SINGLE = ("model.safetensors", "pytorch_model.bin")
-FORMATS = tuple(name for single in SINGLE for name in (single, f"{single}.index.json"))
+FORMATS = tuple(name for single in WEIGHTS for name in (single, f"{single}.index.json"))
 
 
 class Weights:
@@ -265,7 +264,7 @@ def save(model: Model, folder: str | Path) -> None:
     from safetensors.torch import save_file
 
     model.config.save_pretrained(folder)
-    save_file(export(model), Path(folder) / SINGLE[0], metadata={"format": "pt"})
+    save_file(export(model), Path(folder) / WEIGHTS[0], metadata={"format": "pt"})
 
 
 def draw(model: torch.nn.Module, seed: int = 0) -> None:

@@ -7,6 +7,7 @@ request, and every file of one model comes from one commit.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ModelError, ModelNotFound
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""The files that weights come in, best first; with `.index.json` behind it, the name of a list of shards."""
 
 
 class Repo:
@@ -35,6 +39,13 @@ class Repo:
         if path is None:
             raise ModelNotFound(f"'{self.name}' has no {filename}.")
         return path
+
+    def identity(self, weights: bool) -> str:
+        """What tells these files from others of the same name: a commit, or a fingerprint.
+
+        Without `weights`, only what was read already has to be told apart.
+        """
+        raise NotImplementedError
 
     def json(self, filename: str) -> dict[str, Any] | None:
         """What a JSON file of the model says; None where there is no such file."""
@@ -61,6 +72,19 @@ class Folder(Repo):
     def find(self, filename: str) -> Path | None:
         path = self.path / filename
         return path if path.is_file() else None
+
+    def identity(self, weights: bool) -> str:
+        """Of the configuration, and of each weight file its size and a sample of its content."""
+        digest = hashlib.sha256(self.file("config.json").read_bytes())
+        files = (path for path in self.path.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
+        for path in sorted(files) if weights else ():
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}".encode())
+            with path.open("rb") as file:
+                for part in range(65):
+                    file.seek(part * max(0, size - 4096) // 64)
+                    digest.update(file.read(4096))
+        return f"files:{digest.hexdigest()[:16]}"
 
 
 @dataclass
@@ -95,6 +119,11 @@ class HubRepo(Repo):
                 " Run once without --offline (or HF_HUB_OFFLINE), or give a folder."
             )
         return self.download(filename, at)
+
+    def identity(self, weights: bool) -> str:
+        if self.commit is None and weights:  # of a model that timm knows, no file was needed so far
+            any(self.find(filename) for filename in (*WEIGHTS, "config.json"))
+        return self.commit or ""
 
     def download(self, filename: str, at: str | None) -> Path | None:
         import huggingface_hub as hf

@@ -27,6 +27,9 @@ class Download(Repo):
     address: str | None
     offline: bool = False
 
+    def identity(self, weights: bool) -> str:
+        return self.address or "" if weights else ""
+
     def find(self, filename: str) -> Path | None:
         if filename != "pytorch_model.bin":
             return None

@@ -20,10 +20,12 @@ import sys
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import timm
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -209,15 +211,15 @@ class NoRandomStart(TorchFunctionMode):
 
 def reference(name: str, tensors: dict[str, Tensor], count: int, how: dict) -> nn.Module:
     """timm's own feature extraction, loaded by timm."""
+    create = partial(timm.create_model, name, features_only=True, out_indices=tuple(range(count)), **how)
+    overlay = {"state_dict": tensors, "custom_load": False}
     with NoRandomStart():
-        return timm.create_model(
-            name,
-            pretrained=True,
-            features_only=True,
-            out_indices=tuple(range(count)),
-            pretrained_cfg_overlay={"state_dict": tensors, "custom_load": False},
-            **how,
-        ).eval()
+        try:
+            return create(pretrained=True, pretrained_cfg_overlay=overlay).eval()
+        except LocalEntryNotFoundError:  # networks within networks, whose own weights timm asks the hub for
+            net = create().eval()
+            net.load_state_dict({f"model.{key}": tensor for key, tensor in tensors.items()}, strict=False)
+            return net
 
 
 if __name__ == "__main__":

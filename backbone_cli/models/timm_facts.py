@@ -49,7 +49,7 @@ def is_known(architecture: str) -> bool:
 def facts(architecture: str, similar: Sequence[Facts] = (), **shape: Any) -> Facts:
     """The facts of one architecture of the timm that is installed, as it usually is or with another `shape`.
 
-    Where it behaves as one of the `similar` ones, one image confirms that; else it takes a search.
+    Where it behaves as one of the `similar` ones, a few images confirm that; else it takes a search.
     """
     tags = {cfg.tag or "": tag(cfg) for cfg in configs(architecture)}
     _, *size = next(iter(tags.values())).data["input_size"]
@@ -104,7 +104,7 @@ def behaviour(network: Network, own: Size, strides: Sequence[int]) -> tuple[Mapp
     for build in FLEXIBLE:
         if net := network(**build):
             nets.append((build, net))
-            seen = shapes_at(net, own, (own[0] + 1, own[1] + 31), (own[0] + 80, own[1] + 47))
+            seen = shapes_at(net, own, *uneven(own))
             if len(seen) == 3 and (rules := rules_of(strides, narrowed(net, own, seen))):
                 return build, 1, 0, rules
     for multiple, (build, net) in product(MULTIPLES, nets):
@@ -137,17 +137,24 @@ def rules_like(other: Facts, strides: Sequence[int]) -> Rules:
 
 def stages_like(other: Facts, network: Network, own: Size) -> tuple[TimmStage, ...]:
     """The stages of a network if it takes images as another one does; empty if it doesn't."""
-    size = (own[0] + 17, own[1] + 31) if other.multiple == 1 else own
-    if other.multiple > 1 or other.rebuilt:
-        size = larger(own, other.multiple or other.rebuilt)[1]
-    net = network(img_size=size) if other.rebuilt else network(**other.build)
+    sizes = [own]
+    if other.multiple == 1:
+        sizes = [own, *uneven(own), (own[0] + 17, own[1] + 31)]
+    elif other.multiple or other.rebuilt:
+        sizes = [larger(own, other.multiple or other.rebuilt)[1]]
+    net = network(img_size=sizes[0]) if other.rebuilt else network(**other.build)
     if net is None:
         return ()
     info = net.feature_info.info
     rules = rules_like(other, [at["reduction"] for at in info])
     stages = stages_of(info, rules) if rules else ()
-    at_once = {size: [stages[i].grid(*size) for i in net.feature_info.out_indices]} if stages else {}
-    return stages if shapes_at(net, size) == at_once else ()
+    foretold = {size: [stages[i].grid(*size) for i in net.feature_info.out_indices] for size in sizes if stages}
+    return stages if shapes_at(net, *sizes) == foretold else ()
+
+
+def uneven(own: Size) -> tuple[Size, Size]:
+    """Two sizes that no network takes that wants multiples of anything."""
+    return (own[0] + 1, own[1] + 31), (own[0] + 80, own[1] + 47)
 
 
 def larger(own: Size, multiple: int) -> tuple[Size, Size]:

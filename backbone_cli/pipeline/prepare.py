@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -217,28 +215,9 @@ def devices(text: str) -> list[str]:
 
 
 def revision(found: Resolved, request: Request) -> str:
-    """What tells one model's weights from another's of the same name: a commit, or a fingerprint of the files."""
-    drawn = f"+random:{request.seed}" if request.random_init else ""
-    if found.repo.commit:
-        return found.repo.commit + drawn
-    return "files:" + fingerprint(found, weights=not request.random_init) + drawn
-
-
-def fingerprint(found: Resolved, weights: bool) -> str:
-    """Of a local model: its configuration, and of each weight file the size and a sample of the content."""
-    digest = hashlib.sha256(found.repo.file("config.json").read_bytes())
-    for path in sorted(weight_files(Path(found.repo.name))) if weights else ():
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            for part in range(65):
-                file.seek(part * max(0, size - 4096) // 64)
-                digest.update(file.read(4096))
-    return digest.hexdigest()[:16]
-
-
-def weight_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
+    """What tells one model's weights from another's of the same name."""
+    drawn = f"random:{request.seed}" if request.random_init else ""
+    return "+".join(filter(None, (found.repo.identity(weights=not drawn), drawn)))
 
 
 def available_cores() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from PIL import Image
@@ -101,6 +102,31 @@ def test_the_documented_example(hub, tmp_path, monkeypatch):
     assert run(["extract", "--model", name, "--out-indices", "0,1,2", "img.jpg"]) == 0
     shapes = [np.load(f"features/img.{stage}.npy").shape for stage in ("stem", "stage1", "stage2")]
     assert shapes == [(96, 56, 56), (96, 56, 56), (192, 28, 28)]
+
+
+@pytest.mark.parametrize("spelled", ["test_resnet", "test_resnet.r160_in1k", "timm/test_resnet.r160_in1k"])
+def test_a_name_of_timm_on_the_command_line(spelled, hub, tmp_path, monkeypatch):
+    timm.models.save_for_hf(timm.create_model("test_resnet"), tmp_path / "saved", safe_serialization=True)
+    repository = hub.repository("timm/test_resnet.r160_in1k")
+    commit = repository.commit(tmp_path / "saved")
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "img.jpg")
+    monkeypatch.chdir(tmp_path)
+    for again in (False, True):
+        assert run(["extract", "-q", "-m", spelled, "img.jpg"]) == 0
+        assert np.load("features/img.layer4.npy").shape[1:] == (5, 5)
+        assert json.loads(Path("features/backbone.json").read_text())["revision"] == commit
+        assert not again or hub.requests == []
+        hub.requests.clear()
+    offline(monkeypatch)
+    assert run(["extract", "-q", "-m", spelled, "img.jpg", "-o", "other"]) == 0
+
+
+def test_drawn_weights_of_timm_need_no_hub(hub, tmp_path, monkeypatch):
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "img.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert run(["extract", "-q", "-m", "test_resnet", "--random-init", "--seed", "3", "img.jpg"]) == 0
+    assert json.loads(Path("features/backbone.json").read_text())["revision"] == "random:3"
+    assert hub.requests == []
 
 
 def test_what_is_known_to_be_absent_is_not_asked_for_again(hub, repository):

@@ -136,6 +136,16 @@ def test_mixed_sizes(tmp_path, out):
     assert [line["outputs"]["stage2"]["shape"] for line in lines[:2]] == [[8, 4, 6], [8, 4, 4]]
 
 
+def test_an_engine_may_still_be_at_it_when_it_returns(model, photos, tmp_path):
+    class Later(Engine):
+        def __call__(self, pixels):
+            yield from super().__call__(pixels)
+
+    for name, engine in (("now", Engine(["stage2"])), ("later", Later(["stage2"]))):
+        extract(photos, model=model, output=str(tmp_path / name), batch_size=3, engine=engine)
+    assert tree(tmp_path / "later") == tree(tmp_path / "now")
+
+
 def test_the_folder_says_what_the_run_was(model, photos, out):
     extract(photos, model=model, output=str(out), out_features=("stem",), save_dtype="float16")
     said = json.loads((out / "backbone.json").read_text())
