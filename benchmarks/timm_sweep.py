@@ -105,7 +105,7 @@ def outline(name: str) -> tuple[dict[str, Tensor], dict]:
     with torch.device("meta"):
         state = timm.create_model(name).state_dict(keep_vars=True)
         if size(state) > LARGEST:
-            with contextlib.suppress(TypeError):
+            with contextlib.suppress(TypeError, AssertionError):
                 return timm.create_model(name, depth=4).state_dict(keep_vars=True), {"depth": 4}
     if size(state) > TOO_LARGE:
         raise MemoryError(f"{size(state) / 1e9:.1f} billion parameters")
