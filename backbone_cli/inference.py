@@ -8,11 +8,11 @@ gives the same bytes. What is done here can't be undone: the module is for forwa
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,7 @@ def optimize(model: nn.Module) -> nn.Module:
         return model.to(memory_format=torch.channels_last)
     if parameter.device.type == "cpu" and can_pack(parameter.dtype):
         counts = fold_norms(model), pack_convolutions(model), pack_linears(model)
+        let_go_of_files(model)
         log.debug("Folded %d norms; packed %d convolutions and %d linear layers for oneDNN.", *counts)
     return model
 
@@ -85,7 +86,7 @@ def neighbours(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
     """Every two that follow one another in a run, with nothing between them that does anything."""
     for parent, names in runs(model):
         busy = [name for name in names if type(getattr(parent, name)) is not nn.Identity]
-        for first, second in pairwise(busy):
+        for first, second in itertools.pairwise(busy):
             yield parent, first, second
 
 
@@ -146,6 +147,12 @@ def replace(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> 
                 setattr(parent, name, better)
                 count += 1
     return count
+
+
+def let_go_of_files(model: nn.Module) -> None:
+    """Copy the small tensors that were not packed: they alone would hold the whole weight file in memory."""
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 class PackedLinear(nn.Module):

@@ -419,8 +419,9 @@ def load_plan(found: Resolved, cls: type[P]) -> P:
         return cls.from_dict(said, kind_if_unsaid=usual)
     plan = cls.from_dict(found.family.pixels, kind_if_unsaid=usual).with_size(found.config.default_size())
     logging.getLogger("backbone_cli").warning(
-        "'%s' has no preprocessor_config.json: images are processed as by %s, to %dx%d.",
+        "'%s' has no preprocessor_config.json%s: images are processed as by %s, to %dx%d.",
         found.name,
+        " in the cache" if getattr(found.repo, "is_offline", False) else "",
         usual,
         *found.config.default_size(),
     )

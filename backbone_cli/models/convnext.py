@@ -19,7 +19,7 @@ from ..configs.convnext import ConvNextConfig, ConvNextShape
 from ..configs.convnextv2 import ConvNextV2Config
 from ..configs.dinov3_convnext import DINOv3ConvNextConfig
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, channels_first, channels_last
+from .layers import Mlp, StageNorms, channels_first, channels_last
 
 EPS = 1e-6  # of every norm of ConvNext and V2, whatever `layer_norm_eps` says: that is the classifier's
 
@@ -37,9 +37,7 @@ class ConvNextBackbone(Backbone):
             nn.Sequential(*(self.block(dim) for _ in range(depth)))
             for dim, depth in zip(widths, config.depths, strict=False)
         )
-        self.norms = nn.ModuleDict(
-            {name: nn.LayerNorm(self.out_feature_channels[name], EPS) for name in self.out_features}
-        )
+        self.norms = StageNorms(self.out_features, self.channels, EPS)
 
     def block(self, dim: int) -> Block:
         assert isinstance(self.config, ConvNextConfig)
@@ -53,7 +51,7 @@ class ConvNextBackbone(Backbone):
             yield channels_first(x)
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
-        return channels_first(self.norms[self.stage_names[index]](channels_last(state)))
+        return self.norms(self.stage_names[index], state)
 
     def names(self) -> Names:
         return NAMES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -118,6 +118,16 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:  # B N C
         q, k, v = split_heads(self.qkv(x), self.heads)
         return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v, bias)))
+
+
+class StageNorms(nn.ModuleDict):
+    """A norm over the channels (B C H W) for each stage that is asked for, by its name."""
+
+    def __init__(self, stages: Sequence[str], channels: Sequence[int], eps: float = 1e-5) -> None:
+        super().__init__({name: nn.LayerNorm(dim, eps) for name, dim in zip(stages, channels, strict=True)})
+
+    def forward(self, stage: str, x: Tensor) -> Tensor:
+        return channels_first(self[stage](channels_last(x)))
 
 
 class LayerScale(nn.Module):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..configs.dinat import DinatConfig
 from ..configs.nat import NatConfig
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, channels_first, channels_last, join_heads, of_sizes, split_heads
+from .layers import Mlp, StageNorms, channels_first, channels_last, join_heads, of_sizes, split_heads
 
 
 class NatBackbone(Backbone):
@@ -33,7 +33,7 @@ class NatBackbone(Backbone):
         self.embed = Embed(config)
         self.layers = nn.ModuleList(layer(config, i) for i in range(self.last))
         self.downs = nn.ModuleList(Down(dim) for dim in config.widths[: self.last][:-1])
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(self.out_feature_channels[name]) for name in self.out_features})
+        self.norms = StageNorms(self.out_features, self.channels)
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
         x = self.embed(pixels)  # B H W C
@@ -44,7 +44,7 @@ class NatBackbone(Backbone):
             yield channels_first(x)
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
-        return channels_first(self.norms[self.stage_names[index]](channels_last(state)))
+        return self.norms(self.stage_names[index], state)
 
     def names(self) -> Names:
         return NAMES

@@ -19,7 +19,7 @@ from ..configs.maskformer_swin import MaskFormerSwinConfig
 from ..configs.swin import SwinConfig
 from ..configs.swinv2 import Swinv2Config
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, channels_first, channels_last, join_heads, of_sizes, pad_to_multiple, split_heads
+from .layers import Mlp, StageNorms, channels_first, channels_last, join_heads, of_sizes, pad_to_multiple, split_heads
 
 
 class SwinBackbone(Backbone):
@@ -31,7 +31,7 @@ class SwinBackbone(Backbone):
         self.embed = Embed(config)
         self.layers = nn.ModuleList(layer(config, i) for i in range(self.last))
         self.merges = nn.ModuleList(Merge(dim) for dim in widths[:-1])
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(self.out_feature_channels[name]) for name in self.out_features})
+        self.norms = StageNorms(self.out_features, self.channels)
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
         x = self.embed(pixels)  # B H W C
@@ -42,7 +42,7 @@ class SwinBackbone(Backbone):
             yield channels_first(x)
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
-        return channels_first(self.norms[self.stage_names[index]](channels_last(state)))
+        return self.norms(self.stage_names[index], state)
 
     def names(self) -> Names:
         return NAMES

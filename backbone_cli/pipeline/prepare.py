@@ -34,6 +34,10 @@ CPU_BATCH = 4
 GPU_BATCH = 64
 USUAL_PIXELS = 224 * 224
 FEW = 4
+# Decoded ahead: so many groups at least, and of images that are there from the start about as many as can be decoded
+# while torch is imported; fewer of large ones.
+GROUPS_AHEAD = 3
+IMAGES_AHEAD = 64
 
 
 @dataclass
@@ -68,15 +72,24 @@ class Job:
     @cached_property
     def batch_size(self) -> int:
         """The same for the same request on the same machine, whatever else runs there: see batches.py."""
-        if self.request.batch_size:
-            return self.request.batch_size
-        height, width = self.processor.fixed_size or (640, 640)
         usual = GPU_BATCH if self.on_gpu else CPU_BATCH
-        return max(1, min(usual, usual * USUAL_PIXELS // (height * width)))
+        return self.request.batch_size or max(1, min(usual, usual * USUAL_PIXELS // self.pixels))
 
     @cached_property
     def group_size(self) -> int:
         return self.batch_size if self.processor.fixed_size else self.batch_size * WINDOW
+
+    @property
+    def groups_ahead(self) -> int:
+        """How many groups are decoded ahead; of inputs that come one by one, few, for each may be waited for."""
+        many = IMAGES_AHEAD * USUAL_PIXELS // max(USUAL_PIXELS, self.pixels) // self.group_size
+        return GROUPS_AHEAD if self.total is None else max(GROUPS_AHEAD, many)
+
+    @property
+    def pixels(self) -> int:
+        """Of one image as the model gets it; a guess, where each has its own size."""
+        height, width = self.processor.fixed_size or (640, 640)
+        return height * width
 
     @cached_property
     def workers(self) -> int:

@@ -25,9 +25,7 @@ Engine = Callable[[Array], Iterable[Maps | ImageError]]
 """Pixels to what comes of each image; a GPU may still be at it when this returns."""
 
 DEPTH = 3
-"""How many groups are decoded ahead at least, and how many batches may wait to be written."""
-AHEAD = 64
-"""How many are decoded ahead of those that are there from the start: as many as while torch is being imported."""
+"""How many batches may wait to be written."""
 
 
 def start(job: Job) -> Generator[Event, None, None]:
@@ -95,8 +93,7 @@ def work(
     engine: Engine | None = None
     begun = stopped = False
     with Decoding(job.decoder(), job.workers) as decoding, Writer(sink, index) as writer:
-        depth = DEPTH if job.total is None else max(DEPTH, AHEAD // job.group_size)
-        for group in Ahead(groups(items, past.is_done, job.group_size), decoding, depth):
+        for group in Ahead(groups(items, past.is_done, job.group_size), decoding, job.groups_ahead):
             yield from skipped(group)
             if any(group.pending):
                 if engine is None and all(group.pending):
