@@ -182,16 +182,10 @@ class Job:
 
 def prepare(request: Request) -> Job:
     """Everything that can be wrong with a request shows here, before anything is loaded or written."""
-    from ..images.processor import load_processor
-
     sources = Sources(request.inputs, request.root, request.null)
     sources.check()
     ignore_case = not request.to_stdout and ignores_case(Path(request.output))
-    found = resolve_for_files(request.model, request.revision, request.offline)
-    found.config.out_indices = choose(found.config.stage_names, request.out_indices, request.out_features)
-    processor = load_processor(found)
-    if request.image_size:
-        processor = processor.with_size(request.image_size)
+    found, processor = look_up(request)
     if request.to_stdout and request.format == "npy" and len(found.config.wanted) > 1:
         raise UsageError("-o - writes one npy array; choose one stage, or use --format safetensors.")
     if request.layout == "stacked" and request.pool == "none" and processor.fixed_size is None:
@@ -207,6 +201,17 @@ def prepare(request: Request) -> Job:
     if request.to_stdout and total != 1:
         raise UsageError(f"-o - writes one image's result, and there are {total}; give one image, or a folder with -o.")
     return Job(request, found, processor, sources, total, ignore_case, request.shard)
+
+
+def look_up(request: Request, unless_named: tuple[str, ...] = ()) -> tuple[Resolved, ImageProcessor]:
+    """The model that was named, with the stages that were asked for, or else these, and its processor."""
+    from ..images.processor import load_processor
+
+    found = resolve_for_files(request.model, request.revision, request.offline)
+    indices = request.out_indices or (() if request.out_features else unless_named)
+    found.config.out_indices = choose(found.config.stage_names, indices, request.out_features)
+    processor = load_processor(found)
+    return found, processor.with_size(request.image_size) if request.image_size else processor
 
 
 def nothing_found(request: Request, sources: Sources) -> str:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, UsageError
 from ..images.decode import decode
-from ..images.processor import ImageProcessor, load_processor
+from ..images.processor import ImageProcessor
 from ..pipeline.decoding import Decoder
+from ..pipeline.prepare import look_up
 from ..pipeline.sources import Item, Sources
-from ..resolve import Resolved, resolve_for_files
-from ..stages import choose
 from .colours import Bytes, Floats
 
 if TYPE_CHECKING:
@@ -44,13 +43,7 @@ class Eye:
         """All stages, where the request names none."""
         from ..pipeline.engine import load_engine
 
-        self.found: Resolved = resolve_for_files(request.model, request.revision, request.offline)
-        config = self.found.config
-        all_unless_named = request.out_indices or (() if request.out_features else ("all",))
-        config.out_indices = choose(config.stage_names, all_unless_named, request.out_features)
-        self.processor = load_processor(self.found)
-        if request.image_size:
-            self.processor = self.processor.with_size(request.image_size)
+        self.found, self.processor = look_up(request, unless_named=("all",))
         self.decode = Decoder(self.processor, request.max_pixels)
         self.engine: Engine = load_engine(self.found, self.processor, request, request.device)
 
