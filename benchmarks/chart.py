@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 GROUND, INK, FAINT = (250, 250, 248), (28, 29, 34), (112, 114, 124)
 COLOURS = {"backbone": (176, 42, 106), "transformers": (205, 205, 210), "timm": (160, 176, 196)}
-WIDTH, BAR, MARGIN, LABEL, NUMBER = 960, 12, 32, 330, 210
+WIDTH, BAR, MARGIN, LABEL, NUMBER = 960, 12, 32, 350, 190
 NORMAL, SMALL, LARGE = (ImageFont.load_default(size) for size in (16, 14, 19))
 
 Times = dict[str, float]
