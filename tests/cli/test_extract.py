@@ -232,7 +232,9 @@ def test_signals_end_a_run_in_order(name, model, tmp_path):
     """A list that never ends, so that the run is sure to be there when the signal comes."""
     code = "import sys; from backbone_cli.cli import main; main()"
     command = [sys.executable, "-c", code, "extract", "-m", model, "-", "--json", "-b", "2", "-j", "1"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    # What runs in the background of a script ignores Ctrl-C, and so do its children, unless they are told not to.
+    process = subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for i in range(20):
         path = tmp_path / f"{i}.png"
         Image.fromarray(np.full((32, 32, 3), i, np.uint8)).save(path)
