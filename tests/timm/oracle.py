@@ -58,6 +58,7 @@ MODELS = {
     "Swin, N H W C": Model("swin_tiny_patch4_window7_224", {"depths": (2, 1, 1, 1)}, ((64, 96), (76, 60)), DYNAMIC),
     "ViT": Model("test_vit", flexible=VIT),
     "EfficientNet": Model("test_efficientnet"),
+    "FBNet, whose norms depend on whether it is trained": Model("fbnetc_100"),
     "RegNet": Model("regnetx_002"),
     "MobileNet": Model("mobilenetv3_small_050"),
     "MaxViT": Model("test_maxvit", sizes=((160, 160),)),
