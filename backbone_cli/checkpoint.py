@@ -54,7 +54,7 @@ class Weights:
                 return dict.fromkeys(self.shard(filename).names(), filename)
         raise CheckpointError(
             f"'{self.repo.name}' has no weights: none of {', '.join(FORMATS)} is there"
-            f"{' or in the cache' if getattr(self.repo, 'is_offline', False) else ''}."
+            f"{' or in the cache' if self.repo.is_offline else ''}."
         )
 
     def shard(self, filename: str) -> Shard:

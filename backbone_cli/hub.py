@@ -29,6 +29,11 @@ class Repo:
     commit: str | None = None
     """The commit that the files are of, where they come from the hub."""
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether a file that is not found may exist elsewhere, where it is not to be looked for."""
+        return False
+
     def find(self, filename: str) -> Path | None:
         """A file of the model on this disk, fetched if need be; None where the model has no such file."""
         raise NotImplementedError

@@ -150,7 +150,7 @@ def replace(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> 
 
 
 def let_go_of_files(model: nn.Module) -> None:
-    """Copy the small tensors that were not packed: they alone would hold the whole weight file in memory."""
+    """Copy what was not packed, mostly small tensors: they alone would hold the whole weight file in memory."""
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         tensor.data = tensor.data.clone()
 
@@ -177,12 +177,13 @@ class PackedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, fused: str) -> None:
         super().__init__()
-        self.weight, self.bias, self.fused = conv.weight, conv.bias, fused
+        self.bias, self.fused = conv.bias, fused
         self.how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+        self.unpacked: Tensor | None = conv.weight.detach()
         self.packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed is None:
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.how, list(x.shape))
-            self.weight = None  # type: ignore[assignment]
+            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.unpacked, *self.how, list(x.shape))
+            self.unpacked = None
         return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *self.how, self.fused, [], "")

@@ -28,7 +28,7 @@ class Download(Repo):
     offline: bool = False
 
     def identity(self, weights: bool) -> str:
-        return self.address or "" if weights else ""
+        return (self.address if weights else None) or ""
 
     def find(self, filename: str) -> Path | None:
         if filename != "pytorch_model.bin":

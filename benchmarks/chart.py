@@ -13,12 +13,12 @@ COLOURS = {"backbone": (176, 42, 106), "transformers": (205, 205, 210), "timm": 
 WIDTH, BAR, MARGIN, LABEL, NUMBER = 960, 12, 32, 350, 190
 NORMAL, SMALL, LARGE = (ImageFont.load_default(size) for size in (16, 14, 19))
 
-Times = dict[str, float]
-"""Who -> seconds; ours first."""
+Times = dict[str, tuple[float, float]]
+"""Who -> seconds, and how many times ours that is, pair by pair; ours first."""
 
 
 def draw(title: str, parts: dict[str, dict[str, Times]], machine: str) -> Image.Image:
-    """For each part its jobs, each on a scale of its own; behind the peers' bars how many times longer they take."""
+    """For each part its jobs, each on a scale of its own; behind the peers' bars their ratios."""
     rows = [times for jobs in parts.values() for times in jobs.values()]
     height = 2 * MARGIN + 60 + 48 * len(parts) + sum(row_height(times) for times in rows)
     page = Image.new("RGB", (WIDTH, height), GROUND)
@@ -44,13 +44,13 @@ def row_height(times: Times) -> int:
 
 
 def draw_job(pen: ImageDraw.ImageDraw, top: int, name: str, times: Times) -> None:
-    room, longest = WIDTH - 2 * MARGIN - LABEL - NUMBER, max(times.values())
+    room, longest = WIDTH - 2 * MARGIN - LABEL - NUMBER, max(seconds for seconds, _ in times.values())
     pen.text((MARGIN, top), name, INK, NORMAL)
-    for i, (who, seconds) in enumerate(times.items()):
+    for i, (who, (seconds, ratio)) in enumerate(times.items()):
         left, level = MARGIN + LABEL, top + i * (BAR + 4)
         right = left + max(2, round(room * seconds / longest))
         pen.rectangle((left, level, right, level + BAR), COLOURS[who])
-        said = written(seconds) if who == "backbone" else f"{written(seconds)}   {seconds / times['backbone']:.1f}x"
+        said = written(seconds) if who == "backbone" else f"{written(seconds)}   {ratio:.1f}x"
         pen.text((right + 10, level - 3), said, FAINT, SMALL)
 
 
@@ -61,7 +61,7 @@ def written(seconds: float) -> str:
 def whole(rows: list[dict]) -> dict[str, Times]:
     """The jobs that are whole processes."""
     jobs = [row for row in rows if "ours_s" in row]
-    return {row["job"]: {"backbone": row["ours_s"], row["peer"]: row["peer_s"]} for row in jobs}
+    return {row["job"]: {"backbone": (row["ours_s"], 1.0), row["peer"]: (row["peer_s"], row["ratio"])} for row in jobs}
 
 
 def forward(rows: list[dict]) -> dict[str, Times]:
@@ -70,8 +70,9 @@ def forward(rows: list[dict]) -> dict[str, Times]:
     for row in rows:
         if "ours_ms" in row and ", all, " in row["job"] and row["job"].endswith("batch 8"):
             _, model, _, dtype, _ = row["job"].split(", ")
-            them = {who: row[f"{who}_ms"] / 1000 for who in ("transformers", "timm") if f"{who}_ms" in row}
-            found[f"{model}, {dtype}"] = {"backbone": row["ours_ms"] / 1000, **them}
+            peers = [who for who in ("transformers", "timm") if f"{who}_ms" in row]
+            them = {who: (row[f"{who}_ms"] / 1000, row[f"{who}_ratio"]) for who in peers}
+            found[f"{model}, {dtype}"] = {"backbone": (row["ours_ms"] / 1000, 1.0), **them}
     return found
 
 

@@ -69,6 +69,7 @@ def networks(where: Path, name: str, stages: str, dtype: str) -> tuple[Network, 
 
     from backbone_cli import inference
     from backbone_cli.auto import AutoBackbone, AutoConfig
+    from backbone_cli.configs.timm_zoo import find
 
     transformers.logging.set_verbosity_error()
     folder = str(make_model(name, where))
@@ -84,8 +85,7 @@ def networks(where: Path, name: str, stages: str, dtype: str) -> tuple[Network, 
         peers["transformers"] = cls.from_pretrained(folder, config=config, dtype=getattr(torch, dtype)).eval()
     called, how = SAME_IN_TIMM[name]
     # Where timm has no stem among its stages, its first is our second.
-    count_there = len(timm.create_model(called, features_only=True, **how).feature_info.info)
-    there = sorted({max(0, i - (count - count_there)) for i in wanted})
+    there = sorted({max(0, i - (count - len(find(called).stages))) for i in wanted})
     net = timm.create_model(called, features_only=True, out_indices=there, **how)
     peers["timm"] = net.eval().to(getattr(torch, dtype))
     return inference.optimize(ours), work, peers

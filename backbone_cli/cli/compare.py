@@ -66,8 +66,8 @@ def compare(
         offline=offline,
     )
     items = list_photos(inputs, POSITIONS)
-    first = Eye(request(model=a, dtype=dtype_a, revision=revision_a))
-    second = Eye(request(model=b, dtype=dtype_b, revision=revision_b))
+    first = Eye(request(model=a, dtype=dtype_a, revision=revision_a), len(items))
+    second = Eye(request(model=b, dtype=dtype_b, revision=revision_b), len(items))
     found = Comparison(len(items))
     seen = 0
     for item, one, other in zip(items, see_all(first, items), see_all(second, items), strict=True):

@@ -114,7 +114,7 @@ def from_model(request: Request) -> Looked:
     from ..view.seen import Eye, list_photos, see_all
 
     items = list_photos(request.inputs, MOST)
-    eye = Eye(request)
+    eye = Eye(request, len(items))
     photos = []
     for item, seen in zip(items, see_all(eye, items), strict=True):
         if isinstance(seen, ImageError):

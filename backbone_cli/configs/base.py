@@ -27,7 +27,7 @@ class BackboneConfigMixin:
     makes no sense raises ValueError and leaves the former one in place.
     """
 
-    stage_names: list[str] = None  # type: ignore[assignment]
+    stage_names: list[str] = None  # type: ignore[assignment]  # set by the class that mixes this in
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
@@ -149,7 +149,7 @@ class BackboneConfig(BackboneConfigMixin):
     # --- stages ---------------------------------------------------------------------------------------------
 
     @property
-    def stage_names(self) -> list[str]:  # type: ignore[override]
+    def stage_names(self) -> list[str]:  # type: ignore[override]  # an attribute there; here it follows from others
         return ["stem", *(f"stage{i}" for i in range(1, len(self.num_features)))]
 
     @property

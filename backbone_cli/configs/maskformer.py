@@ -52,6 +52,7 @@ class MaskFormerConfig:
 
     model_type: ClassVar[str] = "maskformer"
 
+    # None only until __post_init__ has put the published ones in their places.
     backbone_config: BackboneConfig = None  # type: ignore[assignment]
     backbone: str | None = None
     use_pretrained_backbone: bool = False

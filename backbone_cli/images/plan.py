@@ -421,7 +421,7 @@ def load_plan(found: Resolved, cls: type[P]) -> P:
     logging.getLogger("backbone_cli").warning(
         "'%s' has no preprocessor_config.json%s: images are processed as by %s, to %dx%d.",
         found.name,
-        " in the cache" if getattr(found.repo, "is_offline", False) else "",
+        " in the cache" if found.repo.is_offline else "",
         usual,
         *found.config.default_size(),
     )

@@ -15,7 +15,7 @@ from ..errors import ImageError, UsageError
 from ..images.decode import decode
 from ..images.processor import ImageProcessor
 from ..pipeline.decoding import Decoder
-from ..pipeline.prepare import look_up
+from ..pipeline.prepare import FEW, look_up
 from ..pipeline.sources import Item, Sources
 from .colours import Bytes, Floats
 
@@ -39,13 +39,13 @@ class Seen:
 class Eye:
     """A model with all that it takes to look at photos."""
 
-    def __init__(self, request: Request) -> None:
-        """All stages, where the request names none."""
+    def __init__(self, request: Request, images: int) -> None:
+        """All stages, where the request names none; for so many images, as `extract` would compute them."""
         from ..pipeline.engine import load_engine
 
         self.found, self.processor = look_up(request, unless_named=("all",))
         self.decode = Decoder(self.processor, request.max_pixels)
-        self.engine: Engine = load_engine(self.found, self.processor, request, request.device)
+        self.engine: Engine = load_engine(self.found, self.processor, request, request.device, images <= FEW)
 
     @property
     def strides(self) -> dict[str, int]:

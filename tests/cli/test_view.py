@@ -1,7 +1,7 @@
 """`backbone view`, on the small models and photos that come with the source."""
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from backbone_cli.cli import run
 
@@ -44,9 +44,7 @@ def test_extracted_features_need_no_model(features, tmp_path, monkeypatch):
     assert view(HOPPER, "-m", SWIN, "--out-features", "stage2,stage4", "-o", tmp_path / "model.png") == 0
     monkeypatch.setattr("backbone_cli.view.seen.Eye", None)
     assert view(features, "--image", "grace_hopper", "-o", tmp_path / "features.png") == 0
-    with Image.open(tmp_path / "features.png") as ours, Image.open(tmp_path / "model.png") as model:
-        farthest = ImageChops.difference(ours.convert("RGB"), model.convert("RGB")).getextrema()
-    assert max(most for _, most in farthest) <= 2  # other images in the batch, other rounding
+    assert (tmp_path / "features.png").read_bytes() == (tmp_path / "model.png").read_bytes()
 
 
 def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys):
