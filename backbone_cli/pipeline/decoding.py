@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 ATTEMPTS = 2
-"""A child may have died of something else than the image that it was given."""
+"""A child may have died of something else than what it was given: the kernel kills whom it likes."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Decoding:
         self.decoder = decoder
         self.children: set[Child] = set()
         self.use_children = children > 0
+        self.closed = False
         self.mine = threading.local()
         self.threads = ThreadPoolExecutor(max(1, children), thread_name_prefix="decode")
 
@@ -85,24 +86,38 @@ class Decoding:
             if answer is not None:
                 return answer
             self.mine.child = None
-            self.children.discard(child)
-            ended = child.end()
+            ended = self.drop(child)
         raise ImageError(f"'{item.source}' can't be decoded: the decoder crashed on it ({ended}).")
 
     def child(self) -> Child:
         """The one of this thread."""
         child: Child | None = getattr(self.mine, "child", None)
         if child is None:
-            child = self.mine.child = Child()
-            self.children.add(child)
-            child.learn(self.decoder)
+            child = self.mine.child = self.start()
         return child
+
+    def start(self) -> Child:
+        for _ in range(ATTEMPTS):
+            if self.closed:
+                raise CancelledError
+            child = Child()
+            self.children.add(child)
+            if child.ask(self.decoder):
+                return child
+            ended = self.drop(child)
+        raise BackboneError(f"The process that decodes images can't be started ({ended}); try --workers 0.")
+
+    def drop(self, child: Child) -> str:
+        """Let go of one that does not answer any more, and say how it ended."""
+        self.children.discard(child)
+        return child.end()
 
     def __enter__(self) -> Decoding:
         return self
 
     def __exit__(self, *error: object) -> None:
         """Stop at once; what is being decoded is dropped."""
+        self.closed = True
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.end_children()
         self.threads.shutdown()
@@ -114,17 +129,15 @@ class Decoding:
 
 
 class Child:
-    """A process that decodes. It speaks pickle through its standard streams, and ends when ours do."""
+    """A process that decodes. It speaks pickle through its standard streams, and ends when ours do.
+
+    The first thing that it is told is the decoder; what follows are images.
+    """
 
     def __init__(self) -> None:
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         code = f"from {__name__} import serve; serve()"
         self.process = child_process(code, stderr=subprocess.DEVNULL, env=os.environ | one_thread)
-
-    def learn(self, decoder: Callable[[Item], Array]) -> None:
-        """Tell it once how to decode."""
-        if self.ask(decoder) is None:
-            raise BackboneError(f"The process that decodes images can't be started ({self.end()}); try --workers 0.")
 
     def ask(self, what: object) -> Any:
         """The answer; None where there is none any more."""
