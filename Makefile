@@ -42,8 +42,10 @@ pictures: .venv/.test
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
+# pip compiles the packages that it installs, but for editable ones.
 .venv/.run: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q backbone_cli
 	@touch $@
 
 .venv/.test: .venv/.run

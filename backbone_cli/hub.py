@@ -7,7 +7,6 @@ request, and every file of one model comes from one commit.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -80,6 +79,8 @@ class Folder(Repo):
 
     def identity(self, weights: bool) -> str:
         """Of the configuration, and of each weight file its size and a sample of its content."""
+        import hashlib  # loads OpenSSL, which listing stages can do without
+
         digest = hashlib.sha256(self.file("config.json").read_bytes())
         files = (path for path in self.path.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
         for path in sorted(files) if weights else ():

@@ -12,7 +12,6 @@ from . import composites, registry
 from .configs.base import BackboneConfig
 from .errors import ModelNotFound, UnsupportedModel, UsageError
 from .hub import Repo, open_repo
-from .timm_weights import weights_of_timm
 
 Config = TypeVar("Config", bound=BackboneConfig)
 
@@ -74,6 +73,8 @@ def resolve_for_files(name: str, revision: str | None, offline: bool) -> Resolve
 def open_model(name: str, revision: str | None, offline: bool, timm: bool | None) -> tuple[Repo, dict[str, Any]]:
     """The files of a model, and what its config.json says, or would say of one that timm has."""
     if timm or (timm is None and is_of_timm(name)):
+        from .timm_weights import weights_of_timm
+
         repo = weights_of_timm(name.removeprefix("timm/"), revision, offline)
         return repo, {"model_type": "timm_backbone", "backbone": name}
     repo = open_repo(re.sub(r"^(hf[-_]hub|local-dir):", "", name), revision, offline)

@@ -54,13 +54,19 @@ sys.exit(status != 0)
 """
 
 
+def environment() -> dict[str, str]:
+    """Ours, off the network; what is imported is kept compiled, as it is where a package was installed."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | NO_NETWORK
+
+
 def process(command: Sequence[str]) -> Run:
     """A whole process: wall time from start to exit, and the peak of its memory."""
     done = subprocess.run(
         [sys.executable, "-S", "-c", BETWEEN, *command],
         capture_output=True,
         text=True,
-        env={**os.environ, **NO_NETWORK},
+        env=environment(),
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

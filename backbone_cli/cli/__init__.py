@@ -1,4 +1,4 @@
-"""The command line. Commands parse, call the library, and render; here they are registered, and errors become words."""
+"""The command line. Commands parse, call the library, and render; here they are named, and errors become words."""
 
 from __future__ import annotations
 
@@ -6,34 +6,64 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ..errors import BackboneError
-from . import compare, doctor, extract, inspect, models, stages, view
 from .console import ReaderGone, console
 
 INTERRUPTED = 130
 
+COMMANDS = ("extract", "stages", "models", "view", "compare", "doctor", "inspect")
+"""Each is the function of its own name, in the module of its own name."""
+
+SETTINGS: dict[str, Any] = {
+    # Plain text starts in half the time that panels take, and reads the same in a log.
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+@cache
+def command(name: str) -> Any:
+    alone = typer.Typer(add_completion=False, **SETTINGS)
+    alone.command(name)(getattr(import_module(f".{name}", __name__), name))
+    return typer.main.get_command(alone)
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name. Only the one that runs is imported: all of them together take a tenth of `stages`."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Group(typer.core.TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": Commands()})
+
+
 app = typer.Typer(
     name="backbone",
+    cls=Group,
     help="Feature maps of vision backbones, and nothing else.",
-    # Plain text starts in half the time that panels take, and reads the same in a log.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **SETTINGS,
 )
-app.command()(extract.extract)
-app.command()(stages.stages)
-app.command()(models.models)
-app.command()(view.view)
-app.command()(compare.compare)
-app.command()(doctor.doctor)
-app.command()(inspect.inspect)
 
 
 def show_version(wanted: bool) -> None:

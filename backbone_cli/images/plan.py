@@ -14,13 +14,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ..configs.timm_backbone import TimmBackboneConfig
 from ..errors import ImageError, UnsupportedModel
 from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
 
 if TYPE_CHECKING:
+    from ..configs.timm_backbone import TimmBackboneConfig
     from ..resolve import Resolved
 
 P = TypeVar("P", bound="Plan")
@@ -408,10 +408,11 @@ def size_dict(size: Any, square: bool = True, longest: int | None = None) -> dic
 
 def load_plan(found: Resolved, cls: type[P]) -> P:
     """The processor of a model: what its repository says of it; else its family's, at the size of its config."""
-    if isinstance(found.config, TimmBackboneConfig) and found.prepared_by_timm:
+    if found.prepared_by_timm:
         from .timm import TimmImageProcessor
 
-        return TimmImageProcessor.from_dict(found.config.data).with_size(found.config.default_size())  # type: ignore[return-value]
+        config = cast("TimmBackboneConfig", found.config)
+        return TimmImageProcessor.from_dict(config.data).with_size(config.default_size())  # type: ignore[return-value]
     usual = found.family.processor
     nested = (found.repo.json("processor_config.json") or {}).get("image_processor")
     said = nested if isinstance(nested, dict) else found.repo.json("preprocessor_config.json")
