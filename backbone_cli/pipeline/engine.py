@@ -164,8 +164,8 @@ class Engine:
         maps = [
             m.to(self.save_dtype, memory_format=torch.contiguous_format) for m in self.pooled(self.normalize(batch))
         ]
-        finite = torch.stack([m.isfinite().flatten(1).all(1) for m in maps])  # stages x images
-        return partial(self.results, self.fetch([finite, *maps]))
+        sums = torch.stack([m.flatten(1).sum(1, dtype=torch.float32) for m in maps])  # stages x images
+        return partial(self.results, self.fetch([sums, *maps]))
 
     def fetch(self, tensors: list[Tensor]) -> Callable[[], list[Tensor]]:
         """Bring tensors to the CPU: from CUDA beside what is computed next, so that nothing waits until it must."""
@@ -189,14 +189,18 @@ class Engine:
 
     @torch.inference_mode()
     def results(self, fetched: Callable[[], list[Tensor]]) -> list[Maps | ImageError]:
-        finite, *maps = fetched()
+        sums, *maps = fetched()
         arrays = [as_array(m) for m in maps]
-        return [
-            dict(zip(self.stages, (array[i] for array in arrays), strict=True))
-            if finite[:, i].all()
-            else self.overflow(self.stages[int(finite[:, i].int().argmin())])
-            for i in range(finite.shape[1])
-        ]
+        # A sum tells in no time that all is well; where it does not, it may have overflowed itself.
+        surely_finite = sums.isfinite().tolist()
+
+        def of_image(i: int) -> Maps | ImageError:
+            for stage, sure, m in zip(self.stages, surely_finite, maps, strict=True):
+                if not sure[i] and not m[i].isfinite().all():
+                    return self.overflow(stage)
+            return {stage: array[i] for stage, array in zip(self.stages, arrays, strict=True)}
+
+        return [of_image(i) for i in range(sums.shape[1])]
 
     def pooled(self, pixels: Tensor) -> list[Tensor]:
         if self.pool == "cls":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -93,19 +95,31 @@ def test_saving_in_half():
         assert np.allclose(widen(b["stage2"]), w["stage2"], rtol=2**-8)
 
 
-@pytest.mark.parametrize("scale", [1e30, float("nan")])
-def test_values_that_do_not_fit_are_that_images_error(scale):
-    engine = make_engine(save=torch.float16)
-    engine.normalize = lambda pixels: normalize(pixels)
+def spoil(engine: Engine, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change the last map of the second image."""
     forward = engine.model.feature_map
 
     def spoiled(index, state, size):
         maps = forward(index, state, size).clone()
         if index == 2:
-            maps[1] *= scale
+            maps[1] = how(maps[1])
         return maps
 
     engine.model.feature_map = spoiled
+
+
+def test_values_whose_sum_alone_is_too_large_are_no_error():
+    engine = make_engine()
+    spoil(engine, lambda m: m.abs() * 1e37)
+    bright = engine(images(3))[1]["stage2"]
+    with np.errstate(over="ignore"):
+        assert np.isfinite(bright).all() and not np.isfinite(bright.sum())
+
+
+@pytest.mark.parametrize("factor", [1e30, float("nan"), float("-inf")])
+def test_values_that_do_not_fit_are_that_images_error(factor):
+    engine = make_engine(save=torch.float16)
+    spoil(engine, lambda m: m * factor)
     good, bad, other = engine(images(3))
     assert isinstance(bad, ImageError) and "stage2" in str(bad) and "--save-dtype float32" in str(bad)
     assert isinstance(good, dict) and isinstance(other, dict)
