@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import CheckpointError
-from .hub import WEIGHTS, Repo, first_line
+from .errors import CheckpointError, first_line
+from .hub import WEIGHTS, Repo
 
 if TYPE_CHECKING:
     from .models.base import Model, Names, Source

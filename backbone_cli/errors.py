@@ -66,3 +66,14 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'stage4'?"` when something known is close to `word`, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says went wrong, without what it adds below."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in the system's words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

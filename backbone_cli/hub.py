@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, ModelNotFound
+from .errors import ModelError, ModelNotFound, first_line
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """The files that weights come in, best first; with `.index.json` behind it, the name of a list of shards."""
@@ -189,8 +189,3 @@ def open_repo(name: str, revision: str | None = None, offline: bool = False) -> 
     if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or not name.strip():
         raise ModelNotFound(f"There is no folder '{name}'.")
     return HubRepo(name, revision=revision, offline=offline)
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

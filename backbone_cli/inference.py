@@ -55,10 +55,13 @@ def optimize(model: nn.Module) -> nn.Module:
 
 
 def remember(model: nn.Module) -> None:
-    """Compute once a size what follows from weights and sizes alone: the methods that a module names in `by_size`."""
+    """Compute once what follows from weights and sizes alone, until the size changes: what a module names in `by_size`.
+
+    Images of one size come one after the other; and a bias can be as large as all that it is added to.
+    """
     for module in model.modules():
         for name in getattr(module, "by_size", ()):
-            setattr(module, name, lru_cache(maxsize=4)(getattr(module, name)))
+            setattr(module, name, lru_cache(maxsize=1)(getattr(module, name)))
 
 
 def can_pack(dtype: torch.dtype) -> bool:

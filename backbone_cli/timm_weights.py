@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .configs.timm_zoo import find
-from .errors import ModelError, ModelNotFound
-from .hub import HubRepo, Repo, first_line
+from .errors import ModelError, ModelNotFound, first_line
+from .hub import HubRepo, Repo
 
 
 def weights_of_timm(name: str, revision: str | None = None, offline: bool = False) -> Repo:

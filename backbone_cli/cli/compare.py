@@ -14,7 +14,7 @@ from ..errors import ImageError
 from ..pipeline.request import Dtype, Request
 from . import options
 from .console import console, table
-from .view import Theme, parse_output, tell_failed
+from .view import Theme, parse_output
 
 if TYPE_CHECKING:
     from ..view.colours import Floats
@@ -72,9 +72,9 @@ def compare(
     seen = 0
     for item, one, other in zip(items, see_all(first, items), see_all(second, items), strict=True):
         if isinstance(one, ImageError):
-            tell_failed(item.source, one)
+            console.failed(item.source, str(one))
         elif isinstance(other, ImageError):
-            tell_failed(item.source, other)
+            console.failed(item.source, str(other))
         else:
             found.add(one.maps, other.maps)
             seen += 1

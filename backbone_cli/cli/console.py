@@ -43,6 +43,10 @@ class Console:
         """What went wrong; nothing hides it."""
         self._tell(f"Error: {text}")
 
+    def failed(self, source: str, error: str) -> None:
+        """What went wrong with one input, which is named once."""
+        self.error(error if source in error else f"{source}: {error}")
+
     def _tell(self, text: str) -> None:
         # What is written already comes out first, where both streams go to one place.
         sys.stdout.flush()

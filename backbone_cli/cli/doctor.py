@@ -9,13 +9,15 @@ import platform
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..hub import first_line
+from ..errors import first_line
+from ..pipeline.claims import nearest_existing
 from ..pipeline.units import human
 from . import options
 from .console import console, table
@@ -176,7 +178,7 @@ def cache(problems: Problems) -> About:
     import huggingface_hub as hf
 
     folder = Path(hf.constants.HF_HUB_CACHE)
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = nearest_existing(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         problems.append(f"The cache {folder} can't be written; set HF_HUB_CACHE (or HF_HOME) to a folder that can.")
     about: About = {"path": str(folder), "offline": bool(hf.constants.HF_HUB_OFFLINE), "bytes": 0, "models": []}
@@ -200,7 +202,9 @@ def optional() -> About:
         from PIL import features
 
         for name, part in (("WebP", "webp"), ("AVIF", "avif"), ("JPEG 2000", "jpg_2000"), ("TIFF", "libtiff")):
-            found[f"{name} images"] = features.check(part)
+            with warnings.catch_warnings():  # an older Pillow doesn't know the word
+                warnings.simplefilter("ignore")
+                found[f"{name} images"] = features.check(part)
     return found
 
 

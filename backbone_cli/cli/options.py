@@ -111,8 +111,14 @@ def parse_shard(text: str | None, environ: Mapping[str, str] = os.environ) -> tu
         raise UsageError(f"--shard is I/N, as in 3/8, or auto, not '{text}'.")
     for number, first, count in JOBS:
         if number in environ and count in environ:
-            step = int(environ.get("SLURM_ARRAY_TASK_STEP", 1)) if first else 1
-            return (int(environ[number]) - int(environ.get(first, 0))) // step + 1, int(environ[count])
+            try:
+                step = int(environ.get("SLURM_ARRAY_TASK_STEP", 1)) if first else 1
+                return (int(environ[number]) - int(environ.get(first, 0))) // step + 1, int(environ[count])
+            except (ValueError, ZeroDivisionError) as error:
+                raise UsageError(
+                    f"--shard auto can't make sense of {number}={environ[number]} and {count}={environ[count]}"
+                    f" ({error}). Give --shard I/N."
+                ) from error
     raise UsageError(
         "--shard auto finds no job array here: neither SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT nor RANK and"
         " WORLD_SIZE are set. Give --shard I/N."

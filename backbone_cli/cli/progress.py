@@ -50,7 +50,7 @@ class Progress:
         self.counts[event.status] += 1
         self.bytes.update(event.bytes)
         if event.error:
-            console.error(event.error if event.source in event.error else f"{event.source}: {event.error}")
+            console.failed(event.source, event.error)
         if self.bar:
             self.bar.update(self.bar.task_ids[0], completed=sum(self.counts.values()), about=self.about())
         elif self.total != 1 and time.monotonic() - self.told > SECONDS_BETWEEN_LINES:

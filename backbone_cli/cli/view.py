@@ -118,14 +118,10 @@ def from_model(request: Request) -> Looked:
     photos = []
     for item, seen in zip(items, see_all(eye, items), strict=True):
         if isinstance(seen, ImageError):
-            tell_failed(item.source, seen)
+            console.failed(item.source, str(seen))
         else:
             photos.append(seen)
     return photos, request.model, eye.strides, len(items) - len(photos)
-
-
-def tell_failed(source: str, error: ImageError) -> None:
-    console.error(str(error) if source in str(error) else f"{source}: {error}")
 
 
 def from_features(folder: str, images: list[str], out_indices: list[str], out_features: list[str]) -> Looked:

@@ -24,8 +24,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..errors import ImageError
-from ..hub import first_line
+from ..errors import ImageError, first_line
 from .plan import MAX_PIXELS
 
 Source = Path | str | bytes | BinaryIO

@@ -59,7 +59,7 @@ class ImageProcessor(Plan):
             image = image.crop((left, top, left + width, top + height))  # zeros where that sticks out
         pixels = np.array(image)
         if self.do_flip_channel_order:
-            pixels = pixels[..., ::-1]
+            pixels = np.ascontiguousarray(pixels[..., ::-1])
         margins = self.margins(image.height, image.width)
         if np.any(margins):
             return np.pad(self.normalize(pixels[None])[0].transpose(1, 2, 0), (*margins, (0, 0)))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import fields
 from functools import partial
@@ -28,8 +29,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import Weights, draw, fill, put, sources
 from ..configs.timm_backbone import TimmBackboneConfig
-from ..errors import CheckpointError, UnsupportedModel, UsageError
-from ..hub import first_line
+from ..errors import CheckpointError, UnsupportedModel, UsageError, first_line
 from ..timm_weights import weights_of_timm
 from .base import Backbone, BackboneOutput, Names, Source
 from .layers import channels_first
@@ -140,26 +140,58 @@ class TimmBackbone(Backbone):
 
 
 class Adapted(Weights):
-    """All of a model's weights, as timm itself loads them into the network of a config."""
+    """A model's weights as timm itself loads them into the network of a config; what timm does not find is not here."""
 
     def __init__(self, weights: Weights, config: TimmBackboneConfig, last: int) -> None:
         super().__init__(weights.repo)
         prefix = max((p for p in weights.prefixes if any(n.startswith(p) for n in weights.files)), key=len, default="")
-        held = {name.removeprefix(prefix): weights.read(name) for name in weights.files if name.startswith(prefix)}
+        with torch.device("meta"):
+            plain = set(timm.create_model(config.backbone, **arguments(config)).state_dict())
+        inside = {name: name.removeprefix(prefix) for name in weights.files if name.startswith(prefix)}
+        held = {plain_name(short, plain): weights.read(name) for name, short in inside.items()}
         # These tensors and nothing else: nowhere is timm to look for others.
         overlay = {"state_dict": held, **dict.fromkeys(("source", "file", "url", "hf_hub_id", "custom_load"))}
         try:
-            with undisturbed():
+            with undisturbed(), loading_over_nothing():
                 net = build(config, last, pretrained=True, pretrained_cfg_overlay=overlay)
         except (RuntimeError, KeyError) as error:
+            said = [line.strip() for line in str(error).splitlines()]
             raise CheckpointError(
-                f"The weights of '{self.repo.name}' don't fit the model '{config.backbone}': {first_line(error)}"
+                # torch's first line of several only leads up to the others.
+                f"The weights of '{self.repo.name}' don't fit the model '{config.backbone}': {said[len(said) > 1]}"
             ) from error
-        self.tensors = net.state_dict()
-        self.files = dict.fromkeys(self.tensors, "")
+        self.tensors = {name: tensor for name, tensor in net.state_dict().items() if not tensor.isnan().all()}
+        self.files = dict.fromkeys(self.tensors, "the weights")
 
     def read(self, name: str) -> Tensor:
         return self.tensors[name]
+
+
+def plain_name(name: str, plain: Collection[str]) -> str:
+    """A tensor's name in timm's network itself, where it was saved from inside what timm wraps around that."""
+    within = re.sub(r"^(model|body)\.", "", name)
+    first, dot, rest = within.partition(".")
+    spelled = (f"{part}{dot}{rest}" for part in (first, *unflattened(first)))
+    return next((choice for choice in (name, *spelled) if choice in plain), name)
+
+
+@contextlib.contextmanager
+def loading_over_nothing() -> Iterator[None]:
+    """While timm loads weights: leave NaN where it finds none. It would keep the numbers that it drew, and not tell."""
+    load = timm.models._builder.load_pretrained
+
+    def load_over_nothing(model: nn.Module, **told: Any) -> None:
+        with torch.no_grad():
+            for name, tensor in model.state_dict(keep_vars=True).items():
+                if isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var")):
+                    tensor.fill_(torch.nan)
+        load(model, **told | {"strict": False})
+
+    timm.models._builder.load_pretrained = load_over_nothing  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        timm.models._builder.load_pretrained = load
 
 
 @contextlib.contextmanager
@@ -183,24 +215,31 @@ def published(config: TimmBackboneConfig) -> Callable[[Backbone], None]:
 
 def build(config: TimmBackboneConfig, last: int, **how: Any) -> Any:
     """timm's network as far as this stage, for inference."""
+    told = arguments(config)
+    create = partial(
+        timm.create_model, config.backbone, features_only=True, out_indices=tuple(range(last + 1)), **told, **how
+    )
+    try:
+        net = create()
+        if hasattr(getattr(net, "body", None), "forward_intermediates"):  # else hooks would run it to its very end
+            net = create(feature_cls="getter")
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in told.items() if key != "pretrained_cfg")
+        raise UnsupportedModel(f"timm can't build '{config.backbone}' with {given}: {first_line(error)}") from error
+    if isinstance(net, EfficientNetFeatures | MobileNetV3Features):
+        net.blocks = net.blocks[: max(info["stage"] for info in net.feature_info.get_dicts())]
+    return net.eval()
+
+
+def arguments(config: TimmBackboneConfig) -> dict[str, Any]:
+    """What timm is told to build, besides the stages."""
     asked: dict[str, Any] = {"in_chans": config.num_channels, "output_stride": config.output_stride}
     if config.facts.build or config.facts.rebuilt:  # others take images of any size as they are
         asked["img_size"] = config.img_size
     asked = {key: value for key, value in asked.items() if value is not None}
     source: dict[str, Any] = {"pretrained_cfg": known_keys(config.pretrained_cfg)} if config.pretrained_cfg else {}
     trained = TRAINED_WITH.get(config.facts.name, {})
-    told = {**config.facts.build, **trained, **(config.model_args or {}), **asked, **source, **how}
-    create = partial(timm.create_model, config.backbone, features_only=True, out_indices=tuple(range(last + 1)), **told)
-    try:
-        net = create()
-        if hasattr(getattr(net, "body", None), "forward_intermediates"):  # else hooks would run it to its very end
-            net = create(feature_cls="getter")
-    except (TypeError, AssertionError, NotImplementedError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in {**(config.model_args or {}), **asked}.items())
-        raise UnsupportedModel(f"timm can't build '{config.backbone}' with {given}: {first_line(error)}") from error
-    if isinstance(net, EfficientNetFeatures | MobileNetV3Features):
-        net.blocks = net.blocks[: max(info["stage"] for info in net.feature_info.get_dicts())]
-    return net.eval()
+    return {**config.facts.build, **trained, **(config.model_args or {}), **asked, **source}
 
 
 def known_keys(pretrained_cfg: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from ..errors import UsageError
 from .ledger import Ledger
 from .sources import Item
 
+SHOWN = 3
+"""Clashes that a message names."""
+
 
 class Claims:
     """Numbers the inputs as they come by, and gives each its name if no earlier one has it."""
@@ -17,7 +20,9 @@ class Claims:
         self.positions = Ledger("source", "position")
         self.names = Ledger("name", "source")
         self.ignore_case = ignore_case
-        self.count = 0
+        self.count = self.clashes = 0
+        self.examples: list[str] = []
+        """The first few clashes, in words."""
 
     def pass_by(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
@@ -26,6 +31,9 @@ class Claims:
                 self.count += 1
                 if item.error is None and (owner := self.claim(item)):
                     item.error = f"Its output would have the name '{item.name}', which '{owner}' has."
+                    self.clashes += 1
+                    if self.clashes <= SHOWN:
+                        self.examples.append(f"'{owner}' and '{item.source}' ('{item.name}')")
                 yield item
 
     def claim(self, item: Item) -> str | None:
@@ -40,20 +48,12 @@ class Claims:
 def count(items: Iterable[Item], ignore_case: bool) -> int:
     """How many inputs there are; two that would have one name are told before anything is done."""
     claims = Claims(ignore_case)
-    clashes: list[str] = []
-    more = 0
-    for item in items:
-        if claims.positions.add(item.source, claims.count):
-            claims.count += 1
-            if item.error is None and (owner := claims.claim(item)):
-                if len(clashes) < 3:
-                    clashes.append(f"'{owner}' and '{item.source}' ('{item.name}')")
-                else:
-                    more += 1
-    if clashes:
-        others = f", and {more} more" if more else ""
+    for _ in claims.pass_by(items):
+        pass
+    if claims.clashes:
+        others = f", and {claims.clashes - SHOWN} more" if claims.clashes > SHOWN else ""
         raise UsageError(
-            f"Some inputs would have one output name: {'; '.join(clashes)}{others}."
+            f"Some inputs would have one output name: {'; '.join(claims.examples)}{others}."
             " Rename one, or give --root a folder above both."
         )
     return claims.count
@@ -61,5 +61,10 @@ def count(items: Iterable[Item], ignore_case: bool) -> int:
 
 def ignores_case(folder: Path) -> bool:
     """Whether the file system takes `A` and `a` for one name, there where the folder is or will be."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = nearest_existing(folder)
     return there.name != there.name.swapcase() and there.with_name(there.name.swapcase()).exists()
+
+
+def nearest_existing(folder: Path) -> Path:
+    """The folder itself, or the one in which it would be made."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -38,7 +38,8 @@ class Plan:
 
 def plan(job: Job) -> Plan:
     job.sources.keep_list()
-    count(job.sources, job.ignore_case)  # tells of two inputs in one name
+    if job.total is None:
+        count(job.sources, job.ignore_case)  # tells of two inputs in one name
     folder, index = job.folder(), job.index()
     if folder.is_ours:
         index.load()

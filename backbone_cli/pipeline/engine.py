@@ -26,25 +26,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How the allocators of CUDA, of pinned memory, of MPS and of CPUs say it.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
 # malloc.h's numbers.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def load_engine(found: Resolved, processor: ImageProcessor, request: Request, device: str, few: bool = False) -> Engine:
     """The model that was found, ready to compute on this device; for `few` images, making it fast would not pay."""
-    from ..auto import AutoBackbone, load, place
+    from ..auto import load, place, random
     from ..images.device import normalize_on_device
     from ..inference import optimize
 
     where = choose_device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)
+        torch.backends.cudnn.allow_tf32 = False  # by default float32 convolutions are of ten bits only
     elif where.type == "cpu" and not few:
         keep_memory()
     dtype = getattr(torch, request.dtype)
     with allocating("The model", where):
         if request.random_init:
-            model = place(AutoBackbone.from_config(found.config, seed=request.seed), dtype, where)
+            model = place(random(found.config, request.seed), dtype, where)
         else:
             model = load(found, dtype, where)
         if request.compile:
@@ -111,6 +115,8 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         there = f"has {torch.cuda.device_count()}" if torch.cuda.is_available() else "has none that torch can use"
         raise UsageError(f"There is no device '{name}': this machine {there}. `backbone doctor` says more.")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"'{name}' is no device that backbone computes on; use auto, cpu, cuda, cuda:1 or mps.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("There is no device 'mps' on this machine.")
     return device
@@ -136,7 +142,7 @@ class Engine:
         at_once = min(len(pixels), self.most or len(pixels))
         try:
             parts = [self.launch(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
         else:
@@ -182,7 +188,8 @@ class Engine:
             tensor.record_stream(self.copies)  # its memory is not to be used anew before it is copied
 
         def wait() -> list[Tensor]:
-            arrived.synchronize()
+            with torch.cuda.device(self.device):  # which each thread has to be told
+                arrived.synchronize()
             return here
 
         return wait
@@ -235,7 +242,7 @@ def as_array(maps: Tensor) -> Array:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -41,8 +41,9 @@ def run_fleet(job: Job) -> Generator[Event, None, None]:
     folder.begin()
     with closing(index):
         index.begin()
-        fleet = Fleet(job, folder.is_ours)
+        fleet = Fleet(job)
         try:
+            fleet.start(folder.is_ours)
             for records in fleet.records():
                 keep(index, records)
                 for _, result in records:
@@ -50,12 +51,13 @@ def run_fleet(job: Job) -> Generator[Event, None, None]:
                     if result.status == "failed" and job.request.on_error == "stop":
                         return
         finally:
-            for records in fleet.stop():
+            for records in list(fleet.stop()):  # all are ended, whatever becomes of what they say
                 keep(index, records)
         claims = Claims(job.ignore_case)
         for _ in claims.pass_by(job.sources):
             pass
-        finish(index, job.sink(ours=True), claims)
+        with closing(job.sink(ours=True)) as sink:
+            finish(index, sink, claims)
 
 
 def keep(index: Index, records: Records) -> None:
@@ -65,19 +67,23 @@ def keep(index: Index, records: Records) -> None:
 class Fleet:
     """The processes, and what they say."""
 
-    def __init__(self, job: Job, ours: bool) -> None:
-        job.sources.keep_list()
-        index, step = job.request.shard or (1, 1)
-        count = len(job.devices)
+    def __init__(self, job: Job) -> None:
+        self.job = job
         self.heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        for number, device in enumerate(job.devices):
+
+    def start(self, ours: bool) -> None:
+        """`ours`: an earlier run like this one was in the folder."""
+        self.job.sources.keep_list()
+        index, step = self.job.request.shard or (1, 1)
+        count = len(self.job.devices)
+        for number, device in enumerate(self.job.devices):
             process = self.processes[device] = child_process(f"from {__name__} import serve; serve()")
             lane = (index + step * number, step * count)
             assert process.stdin and process.stdout
-            with process.stdin:
-                tell(process.stdin, (replace(job, lane=lane), ours, device))
             threading.Thread(target=self.listen, args=(device, process.stdout), daemon=True).start()
+            with suppress(BrokenPipeError), process.stdin:  # of one that died, its listener hears
+                tell(process.stdin, (replace(self.job, lane=lane), ours, device))
 
     def listen(self, device: str, stream: IO[bytes]) -> None:
         with stream, suppress(EOFError, OSError, pickle.UnpicklingError):

@@ -4,6 +4,7 @@ image. Whoever reads the folder reads the index files of all its shards.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -18,11 +19,6 @@ from .formats import part_path, write_whole
 from .ledger import Ledger
 from .sinks import blame
 from .sources import Item
-
-try:
-    import fcntl
-except ImportError:  # Windows; there a second run on the same folder at once goes unnoticed
-    fcntl = None  # type: ignore[assignment]
 
 SETTINGS = "backbone.json"
 # Told in backbone.json, and free to differ from run to run.
@@ -102,8 +98,6 @@ def locked(path: Path) -> Iterator[None]:
 
 def try_lock(descriptor: int, wait: bool) -> bool:
     """Whether nobody else holds the lock; some network file systems have no locks, and then nobody does."""
-    if not fcntl:
-        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -177,7 +171,8 @@ class Recorder:
 
     def load(self) -> None:
         """Read what earlier runs, and other shards, left."""
-        for path in {*index_files(self.folder), self.working}:
+        others = (path for path in index_files(self.folder) if path != self.working)
+        for path in (*others, self.working):  # what our own says of an image counts last
             with blame(path), suppress(FileNotFoundError):  # another shard may just be renaming its own
                 for line in read_lines(path):
                     if line.get("status") == "done":

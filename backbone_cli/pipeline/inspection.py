@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, reason
 from .folder import SETTINGS, index_files, read_lines, read_settings
 from .formats import Damaged, Entry, read_array, read_entries
-from .sources import reason
 
 FORMATS = (".npy", ".safetensors")
 

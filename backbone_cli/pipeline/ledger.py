@@ -26,6 +26,9 @@ class Ledger:
         if "name" in columns:
             self.database.execute("CREATE INDEX by_name ON rows (name)")
 
+    def __del__(self) -> None:
+        self.database.close()
+
     def add(self, *row: str | int) -> bool:
         """Put in a row; False where there is one with that key, which stays."""
         return self.insert("IGNORE", row) == 1

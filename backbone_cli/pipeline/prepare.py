@@ -17,7 +17,7 @@ from ..errors import OutputError, UsageError
 from ..resolve import Resolved, resolve_for_files
 from ..stages import choose
 from .batches import WINDOW
-from .claims import count, ignores_case
+from .claims import count, ignores_case, nearest_existing
 from .decoding import Decoder
 from .folder import Folder, Index
 from .formats import STORED
@@ -29,10 +29,11 @@ from .units import human
 if TYPE_CHECKING:
     from ..images.processor import ImageProcessor
 
-# What `auto` means on a CPU: larger batches only take more memory there. See engine.py for other devices.
+# What `auto` means for the batch size; on a CPU larger ones only take more memory.
 CPU_BATCH = 4
 GPU_BATCH = 64
 USUAL_PIXELS = 224 * 224
+# So few images that making the model fast would take longer than it saves.
 FEW = 4
 # Decoded ahead: so many groups at least, and of images that are there from the start about as many as can be decoded
 # while torch is imported; fewer of large ones.
@@ -243,5 +244,4 @@ def available_cores() -> int:
 
 
 def free_space(folder: Path) -> int:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(nearest_existing(folder)).free

@@ -25,7 +25,7 @@ Engine = Callable[[Array], Iterable[Maps | ImageError]]
 """Pixels to what comes of each image; a GPU may still be at it when this returns."""
 
 DEPTH = 3
-"""How many batches may wait to be written."""
+"""How many batches may wait to be written: their maps are in memory."""
 
 
 def start(job: Job) -> Generator[Event, None, None]:
@@ -191,7 +191,9 @@ class Writer:
         self.thread.shutdown()
 
     def submit(self, failures: list[Result], arrived: Callable[[], list[Result]] = list) -> None:
-        """Take what could not be read, and what a batch will come to."""
+        """Take what could not be read, and what a batch will come to. Waits where too many are not written yet."""
+        if len(self.jobs) >= DEPTH:
+            self.jobs[-DEPTH].exception()  # if it has one, it is raised for whoever asks what is finished
         self.jobs.append(self.thread.submit(self.record, failures, arrived))
 
     def record(self, failures: list[Result], arrived: Callable[[], list[Result]]) -> list[Finished]:

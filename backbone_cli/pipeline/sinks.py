@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ImageError, OutputError
+from ..errors import ImageError, OutputError, reason
 from .events import Outputs
 from .formats import (
     Array,
@@ -29,7 +29,7 @@ from .formats import (
     write_safetensors,
     write_whole,
 )
-from .sources import Item, reason
+from .sources import Item
 
 Maps = Mapping[str, Array]
 """One image's maps by stage, in the dtype that they are saved in."""

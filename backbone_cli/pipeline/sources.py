@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ..errors import ImageError, UsageError
+from ..errors import ImageError, UsageError, reason
 from .ledger import Ledger
 
 SUFFIXES = frozenset(
@@ -45,7 +45,7 @@ SUFFIXES = frozenset(
     ]
 )
 BLOCK = 512  # what tar files are made of
-FEW = 4_000  # names of a folder that are sorted in memory
+IN_MEMORY = 4_000  # names of a folder that are sorted there
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Sources:
         """Read standard input now, into a file, so that its paths can be walked twice."""
         if "-" in self.inputs and self.listed is None:
             with tempfile.NamedTemporaryFile(prefix="backbone-", delete=False) as file:
-                atexit.register(Path(file.name).unlink)
+                atexit.register(Path(file.name).unlink, missing_ok=True)
                 shutil.copyfileobj(sys.stdin.buffer, file)
             self.listed = Path(file.name)
 
@@ -206,13 +206,20 @@ class Sources:
 def list_folder(folder: Path) -> Iterable[tuple[str, bool]]:
     """Names in a folder, sorted, and whether they are folders; of a folder with millions, not all at once."""
     with os.scandir(folder) as found:
-        first = list(itertools.islice(found, FEW))
-        if len(first) < FEW:
-            return sorted((entry.name, entry.is_dir()) for entry in first)
+        first = list(itertools.islice(found, IN_MEMORY))
+        if len(first) < IN_MEMORY:
+            return sorted((entry.name, is_folder(entry)) for entry in first)
         ledger = Ledger("name", "is_folder")
         for entry in itertools.chain(first, found):
-            ledger.add(entry.name, int(entry.is_dir()))
-    return ((name, bool(is_folder)) for name, is_folder in ledger.sorted("name"))
+            ledger.add(entry.name, int(is_folder(entry)))
+    return ((name, bool(folder)) for name, folder in ledger.sorted("name"))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def output_name(relative: str) -> str:
@@ -241,11 +248,6 @@ def read_until_null(file: IO[bytes]) -> Iterator[bytes]:
 
 def is_tar(path: str) -> bool:
     return path.lower().endswith(".tar")
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, in the system's words."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def part_of(items: Iterable[Item], shard: tuple[int, int] | None) -> Iterator[Item]:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import OutputError
+from ..errors import OutputError, reason
 from ..pipeline.formats import write_whole
-from ..pipeline.sources import reason
 from .colours import Bytes
 
 Colour = tuple[int, int, int]

@@ -266,6 +266,25 @@ def test_other_channels_are_adapted_as_timm_does(channels, tmp_path):
     assert_equal(ours, SMALL.features(tmp_path, 5, in_chans=channels), pixels((64, 64), channels=channels))
 
 
+@pytest.mark.parametrize("by", ["ours", "transformers"])
+@pytest.mark.parametrize("model", [LISTED, AT_ONCE, MODELS["Swin, N H W C"]], ids=lambda model: model.name)
+def test_they_are_adapted_whoever_saved_the_file(model, by, tmp_path):
+    whole = all_stages(model.save(tmp_path / "timm"))
+    if by == "ours":
+        whole.save_pretrained(tmp_path / by)
+    else:
+        wrapped = model.features(tmp_path / "timm", len(whole.stage_names))
+        config = transformers.TimmBackboneConfig(backbone=model.name, out_indices=whole.out_indices, **model.args)
+        theirs = transformers.TimmBackbone(config)
+        theirs._backbone = wrapped
+        theirs.save_pretrained(tmp_path / by)
+    built = {"model_args": model.args} if model.args else {}
+    ours = all_stages(tmp_path / by, num_channels=1, **built)
+    own = ours.config.default_size()
+    wanted = model.features(tmp_path / "timm", len(whole.stage_names), in_chans=1)
+    assert_equal(ours, wanted, pixels(own, batch=1, channels=1))
+
+
 def test_frozen_batch_norms(tmp_path):
     plain = all_stages(SMALL.save(tmp_path))
     frozen = all_stages(tmp_path, freeze_batch_norm_2d=True)
@@ -308,6 +327,19 @@ def test_weights_of_another_model_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(said | {"architecture": "test_convnext"}))
     with pytest.raises(CheckpointError, match="don't fit the model 'test_convnext'"):
         AutoBackbone.from_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize("layout", ["timm", "transformers"])
+@each_kind
+def test_a_tensor_that_is_missing_is_named(model, layout, tmp_path):
+    whole = all_stages(model.save(tmp_path))
+    if layout == "transformers":
+        whole.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    lost = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    save_file({name: tensor for name, tensor in tensors.items() if name != lost}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=rf"The tensor '.*weight' is missing from the weights of '{tmp_path}'"):
+        all_stages(tmp_path)
 
 
 def test_random_weights_are_those_of_the_seed():
