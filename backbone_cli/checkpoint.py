@@ -244,7 +244,9 @@ def put(model: torch.nn.Module, name: str, value: Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     module = model.get_submodule(path)
     if leaf in module._parameters:
-        module.register_parameter(leaf, torch.nn.Parameter(value, requires_grad=value.is_floating_point()))
+        if not isinstance(value, torch.nn.Parameter):
+            value = torch.nn.Parameter(value, requires_grad=value.is_floating_point())
+        module.register_parameter(leaf, value)
     else:
         module.register_buffer(leaf, value)
 
@@ -252,8 +254,11 @@ def put(model: torch.nn.Module, name: str, value: Tensor) -> None:
 def export(model: Model) -> dict[str, Tensor]:
     """The model's tensors under the checkpoint's names, as `fill` would find them again."""
     out: dict[str, Tensor] = {}
+    seen: set[int] = set()
     for name, tensor in model.state_dict().items():
         names, value = sources(model.names(), name)[0], tensor.detach().cpu()
+        value = value.clone() if value.data_ptr() in seen else value  # parts that share it have it each
+        seen.add(value.data_ptr())
         pieces = value.chunk(len(names)) if len(names) > 1 else [value]
         out |= {part: piece.contiguous() for part, piece in zip(names, pieces, strict=True)}
     return out

@@ -158,16 +158,35 @@ def let_go_of_files(model: nn.Module) -> None:
         tensor.data = tensor.data.clone()
 
 
-class PackedLinear(nn.Module):
-    """A linear layer in oneDNN's own layout, with a GELU behind it where one was fused in."""
+class Packed(nn.Module):
+    """A layer whose weight lies in oneDNN's own layout. To those around it, it looks as it did before."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.plain: Tensor | None = None
+        self.packed: Tensor | None = None
+        for name in layer.__constants__:  # features, channels, strides...
+            setattr(self, name, getattr(layer, name))
+
+    @property
+    def weight(self) -> Tensor:
+        """As it was. Some of timm's layers use that of another one, or ask it for its dtype and device."""
+        if self.plain is None:
+            assert self.packed is not None
+            self.plain = self.packed.to_dense()
+        return self.plain
+
+
+class PackedLinear(Packed):
+    """A linear layer, with a GELU behind it where one was fused in."""
 
     # oneDNN wants to know about how many rows come at once; the layout is good for others, too.
     ROWS = 2048
 
     def __init__(self, linear: nn.Linear, gelu: str | None = None) -> None:
-        super().__init__()
+        super().__init__(linear)
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), self.ROWS)
-        self.bias = linear.bias
         self.fused = ("none", "") if gelu is None else ("gelu", gelu)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,18 +194,17 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, kind, [], variant)
 
 
-class PackedConv(nn.Module):
-    """A convolution in oneDNN's own layout for the first size it sees, with a ReLU behind it where one was fused in."""
+class PackedConv(Packed):
+    """A convolution, packed for the first size it sees, with a ReLU behind it where one was fused in."""
 
     def __init__(self, conv: nn.Conv2d, fused: str) -> None:
-        super().__init__()
-        self.bias, self.fused = conv.bias, fused
+        super().__init__(conv)
+        self.fused = fused
         self.how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
-        self.unpacked: Tensor | None = conv.weight.detach()
-        self.packed: Tensor | None = None
+        self.plain = conv.weight.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.packed is None:
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.unpacked, *self.how, list(x.shape))
-            self.unpacked = None
+            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.plain, *self.how, list(x.shape))
+            self.plain = None
         return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *self.how, self.fused, [], "")

@@ -75,7 +75,7 @@ def open_model(name: str, revision: str | None, offline: bool, timm: bool | None
     if timm or (timm is None and is_of_timm(name)):
         from .timm_weights import weights_of_timm
 
-        repo = weights_of_timm(name.removeprefix("timm/"), revision, offline)
+        repo = weights_of_timm(re.sub(r"^(hf[-_]hub:)?timm/", "", name), revision, offline)
         return repo, {"model_type": "timm_backbone", "backbone": name}
     repo = open_repo(re.sub(r"^(hf[-_]hub|local-dir):", "", name), revision, offline)
     return repo, read_config(repo)

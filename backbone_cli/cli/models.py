@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +41,8 @@ def models(
             raise UsageError("--family is about the hub's families; choose among timm's models by a pattern.")
         list_timm(pattern, as_json)
         return
+    from ..configs.timm_zoo import matches
+
     rows = [
         (kind, name)
         for kind, ids in known(family)
@@ -68,10 +69,6 @@ def known(family: str | None) -> list[tuple[str, tuple[str, ...]]]:
     if family is not None and family not in ids:
         raise UsageError(f"There is no family '{family}'.{near_miss(family, ids)}")
     return [row for row in ids.items() if family in (None, row[0])]
-
-
-def matches(name: str, pattern: str) -> bool:
-    return fnmatch(name, pattern) if set(pattern) & set("*?[") else pattern in name
 
 
 def list_timm(pattern: str | None, as_json: bool) -> None:

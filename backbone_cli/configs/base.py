@@ -212,6 +212,9 @@ class BackboneConfig(BackboneConfigMixin):
                 raise
             raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
 
+    def expect(self, height: int, width: int) -> None:
+        """All images will be of this size: what has to be built for one size is to be built for it."""
+
     def to_dict(self) -> dict[str, Any]:
         said = {"model_type": self.model_type} | {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         return said | {

@@ -36,6 +36,8 @@ class TimmBackboneConfig(BackboneConfig):
         if not self.backbone:
             raise ValueError("backbone is the name of a timm model, and there is none.")
         self.backbone = current(self.backbone.removeprefix("hf-hub:").removeprefix("timm/"))
+        if (told := dict(self.model_args or {})) and "output_stride" in told:
+            self.output_stride, self.model_args = told.pop("output_stride"), told or None
         if self.output_stride is not None and self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride is 8, 16 or 32, not {self.output_stride}.")
         if self.img_size is not None:
@@ -77,6 +79,11 @@ class TimmBackboneConfig(BackboneConfig):
 
     def default_size(self) -> tuple[int, int]:
         return pair(self.img_size or self.data["input_size"][-2:])
+
+    def expect(self, height: int, width: int) -> None:
+        if self.facts.rebuilt:
+            self.img_size = [height, width]
+            self.check()
 
     def check_size(self, height: int, width: int) -> None:
         """Raise UsageError where a network of this config can't take images of this size."""

@@ -101,8 +101,10 @@ class Facts:
 def find(name: str, model_args: Mapping[str, Any] | None = None) -> Facts:
     """The facts of a model of timm (`resnet50`, `resnet50.a1_in1k`), built as it usually is or as told."""
     architecture = current(name).partition(".")[0]
-    if shape := {key: value for key, value in (model_args or {}).items() if key not in SHAPELESS}:
-        return ask(architecture, json.dumps(shape))
+    told = model_args or {}
+    if shape := {key: value for key, value in told.items() if key not in SHAPELESS}:
+        # Some of them, such as having no class token, are possible with that alone.
+        return ask(architecture, json.dumps(shape | {key: told[key] for key in ("global_pool",) if key in told}))
     return read(architecture) if architecture in zoo()["models"] else ask(architecture)
 
 
@@ -168,8 +170,16 @@ def unknown(name: str) -> ModelNotFound:
 
 def timm_names(pattern: str | None = None) -> list[Facts]:
     """The facts of all models that match a pattern, of names (`convnext*`) or of names with their weights."""
-    wild = pattern is not None and set(pattern) & set("*?[")
-    known = sorted(zoo()["models"])
+    found = map(read, sorted(zoo()["models"]))
     if pattern is None:
-        return [read(name) for name in known]
-    return [read(name) for name in known if (fnmatchcase(name, pattern) if wild else pattern in name)]
+        return list(found)
+    return [
+        facts
+        for facts in found
+        if matches(facts.name, pattern) or any(matches(f"{facts.name}.{tag}", pattern) for tag in facts.tags if tag)
+    ]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """One without wildcards matches anywhere."""
+    return fnmatchcase(name, pattern) if set(pattern) & set("*?[") else pattern in name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,8 +41,8 @@ class TimmImageProcessor(ImageProcessor):
             resample=FILTERS[filter],
             crop_pct=said.get("crop_pct") or 0.875,
             crop_mode=mode,
-            image_mean=tuple(said.get("mean", (0.485, 0.456, 0.406))),
-            image_std=tuple(said.get("std", (0.229, 0.224, 0.225))),
+            image_mean=of_channels(said.get("mean", (0.485, 0.456, 0.406))),
+            image_std=of_channels(said.get("std", (0.229, 0.224, 0.225))),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +99,14 @@ class TimmImageProcessor(ImageProcessor):
     def rescale(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """In float32, as torch does it."""
         return pixels.astype(np.float32) / np.float32(255)
+
+
+def of_channels(values: float | Sequence[float]) -> tuple[float, ...]:
+    """A number for each of three channels; one number stands for all."""
+    listed = tuple(values) if isinstance(values, Sequence) else (values,)
+    if len(listed) not in (1, 3):
+        raise UnsupportedModel(f"This model takes images of {len(listed)} channels; photos have three.")
+    return listed * (3 // len(listed))
 
 
 def middle(window: int, side: int) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers.norm_act import freeze_batch_norm_2d
+from timm.layers.norm_act import freeze_batch_norm_2d, unfreeze_batch_norm_2d
 from timm.models import PretrainedCfg
 from timm.models._features import FeatureGetterNet, FeatureListNet
 from timm.models.efficientnet import EfficientNetFeatures
@@ -54,6 +54,8 @@ class TimmBackbone(Backbone):
                 self.net = freeze_batch_norm_2d(self.net)
         compute_buffers(self.net)
         self.has_class_token = has_class_token(self.net)
+        self.spare: dict[str, Tensor] = {}
+        """What the network held when it was asked for later stages, for when it is asked for them again."""
         if not only_shapes:
             self.origin = published(self.config) if self.config.use_pretrained_backbone else draw
             self.origin(self)
@@ -109,12 +111,21 @@ class TimmBackbone(Backbone):
         config.set_output_features_output_indices(out_features, None if out_indices is None else list(out_indices))
         with torch.device("meta"):
             other = TimmBackbone(config).to(self.dtype)
-        mine = self.state_dict(keep_vars=True)
-        for name in other.state_dict().keys() & mine.keys():
+        mine = self.spare | self.state_dict(keep_vars=True)
+        for name in (used := other.state_dict().keys() & mine.keys()):
             put(other, name, mine[name])
+        self.spare = {name: tensor for name, tensor in mine.items() if name not in used}
         (self.origin or draw)(other)
         other = other.to(self.device).train(self.training)
         self.config, self.wanted, self.net = other.config, other.wanted, other.net
+
+    def freeze_batch_norm_2d(self) -> None:
+        """Keep BatchNorm's statistics and weights as they are, also in training."""
+        self.net = freeze_batch_norm_2d(self.net)
+
+    def unfreeze_batch_norm_2d(self) -> None:
+        """Let BatchNorm learn again."""
+        self.net = unfreeze_batch_norm_2d(self.net).train(self.training)
 
     # --- weights --------------------------------------------------------------------------------------------
 

@@ -212,7 +212,10 @@ def look_up(request: Request, unless_named: tuple[str, ...] = ()) -> tuple[Resol
     indices = request.out_indices or (() if request.out_features else unless_named)
     found.config.out_indices = choose(found.config.stage_names, indices, request.out_features)
     processor = load_processor(found)
-    return found, processor.with_size(request.image_size) if request.image_size else processor
+    if request.image_size:
+        found.config.expect(*request.image_size)
+        processor = processor.with_size(request.image_size)
+    return found, processor
 
 
 def nothing_found(request: Request, sources: Sources) -> str:

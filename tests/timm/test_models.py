@@ -10,13 +10,24 @@ import pytest
 import timm
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.models import save_for_hf
 from torch import nn
 
-from backbone_cli import AutoBackbone, AutoConfig, TimmBackbone, TimmBackboneConfig
+from backbone_cli import (
+    AutoBackbone,
+    AutoConfig,
+    AutoImageProcessor,
+    TimmBackbone,
+    TimmBackboneConfig,
+    open_features,
+)
 from backbone_cli.checkpoint import Weights
+from backbone_cli.cli import run
 from backbone_cli.errors import CheckpointError, ModelNotFound, StageError, UnsupportedModel, UsageError
 from backbone_cli.hub import Folder
+from backbone_cli.inference import optimize
 from tests.models.parity import distance, drawn, maps_of, pixels
 from tests.timm.oracle import MODELS, Model, channels_first
 
@@ -53,6 +64,32 @@ def test_every_stage_equals_timm(kind, tmp_path):
     info = theirs.feature_info
     assert ours.channels == info.channels() and ours.strides == info.reduction()
     assert [name.partition(":")[0] for name in ours.stage_names] == info.module_name()
+
+
+USES_WEIGHTS_OF_OTHERS = {
+    "beit_base_patch16_224": {"depth": 1, "embed_dim": 48, "num_heads": 2},
+    "convit_tiny": {"depth": 1, "local_up_to_layer": 1},
+    "davit_tiny": {"depths": (1, 1, 1, 1)},
+    "edgenext_xx_small": {},
+    "eva02_tiny_patch14_224": {"depth": 1},
+    "swinv2_tiny_window8_256": {"depths": (1, 1, 1, 1)},
+    "test_efficientnet": {},
+    "test_vit": {},
+    "xcit_nano_12_p16_224": {"depth": 1},
+}
+
+
+@pytest.mark.parametrize("name", USES_WEIGHTS_OF_OTHERS)
+def test_layers_that_reach_into_one_another_can_be_packed(name):
+    """Fresh from loading, as the command line packs them: what a first pass leaves behind must not be needed."""
+    args = USES_WEIGHTS_OF_OTHERS[name] or None
+    plain, packed = (
+        AutoBackbone.from_pretrained(name, use_pretrained_backbone=False, model_args=args) for _ in range(2)
+    )
+    x = pixels(plain.config.default_size(), batch=1)
+    with torch.inference_mode():
+        got, wanted = optimize(packed)(x).feature_maps[0], plain(x).feature_maps[0]
+    assert distance(got, wanted) < 1e-4
 
 
 def test_at_their_own_size_models_are_as_timm_builds_them(tmp_path):
@@ -95,6 +132,19 @@ def test_other_stages_can_be_asked_for_later(model, tmp_path):
     after = maps_of(ours, x)
     assert list(after) == [ours.stage_names[0], ours.stage_names[-1]]
     assert distance(after[ours.stage_names[0]], before[ours.stage_names[0]]) == 0
+
+
+def test_what_was_trained_is_kept_for_when_it_is_asked_for_again():
+    model = AutoBackbone.from_pretrained("test_resnet", use_pretrained_backbone=False, out_indices=[4])
+    model.requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.mul_(1.5)
+    x = pixels((64, 64))
+    before, parameters = model(x).feature_maps[0], dict(model.named_parameters())
+    model.out_indices = [0]
+    model.out_indices = [4]
+    assert torch.equal(model(x).feature_maps[0], before)
+    assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
 
 
 def test_stages_by_name_and_from_the_end(tmp_path):
@@ -288,9 +338,15 @@ def test_they_are_adapted_whoever_saved_the_file(model, by, tmp_path):
 def test_frozen_batch_norms(tmp_path):
     plain = all_stages(SMALL.save(tmp_path))
     frozen = all_stages(tmp_path, freeze_batch_norm_2d=True)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in frozen.modules())
     x = pixels((64, 64))
-    assert max(map(distance, maps_of(frozen, x).values(), maps_of(plain, x).values())) < 1e-5
+    wanted = maps_of(plain, x).values()
+    plain.freeze_batch_norm_2d()
+    for model in (frozen, plain):
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
+        assert max(map(distance, maps_of(model, x).values(), wanted)) < 1e-5
+    plain.unfreeze_batch_norm_2d()
+    assert any(isinstance(part, nn.BatchNorm2d) for part in plain.modules())
+    assert max(map(distance, maps_of(plain, x).values(), wanted)) < 1e-5
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # by timm's own loading, in the reference
@@ -305,6 +361,51 @@ def test_a_model_of_one_size_can_be_built_for_another(tmp_path):
         ours.config.shapes(161, 160)
     other = all_stages(tmp_path, image_size=(192, 224))
     assert_equal(other, model.features(tmp_path, 5, img_size=(192, 224)), pixels((192, 224), batch=1))
+
+
+def test_the_command_line_builds_it_for_the_size_it_was_given(tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (50, 40)).save(photo)
+    asked = ["-m", "test_coatnet", "--random-init", "--image-size", "192x224", "-q"]
+    assert run(["extract", *asked, str(photo), "-o", str(tmp_path / "out")]) == 0
+    assert open_features(tmp_path / "out")["photo"]["stages.3"].shape[1:] == (6, 7)
+
+
+def test_a_folder_can_say_the_output_stride(tmp_path):
+    net = timm.create_model("resnet18", output_stride=16)
+    save_for_hf(net, tmp_path, safe_serialization=True)
+    config = AutoConfig.from_pretrained(str(tmp_path))
+    assert config.strides == [2, 4, 8, 16, 16]
+    assert AutoBackbone.from_pretrained(str(tmp_path))(pixels((64, 64))).feature_maps[0].shape[-2:] == (4, 4)
+    assert TimmBackboneConfig("resnet18", model_args={"output_stride": 8}).strides == [2, 4, 8, 8, 8]
+
+
+def test_a_vit_without_a_class_token(tmp_path):
+    net = drawn(timm.create_model("test_vit", class_token=False, global_pool="avg").eval())
+    save_for_hf(net, tmp_path, safe_serialization=True)
+    assert_equal(all_stages(tmp_path), Model("test_vit").features(tmp_path, 6), pixels((160, 160)))
+
+
+def test_parts_that_share_a_tensor_can_be_saved(tmp_path):
+    ours = AutoBackbone.from_pretrained("coat_lite_tiny", use_pretrained_backbone=False, out_indices=[0])
+    ours.save_pretrained(tmp_path)
+    again = AutoBackbone.from_pretrained(str(tmp_path), out_indices=[0])
+    x = pixels((224, 224), batch=1)
+    assert torch.equal(ours(x).feature_maps[0], again(x).feature_maps[0])
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_means_for_other_channels_than_a_photo_has(channels, tmp_path):
+    save_for_hf(timm.create_model("test_resnet", in_chans=channels), tmp_path, safe_serialization=True)
+    assert AutoBackbone.from_pretrained(str(tmp_path)).config.num_channels == channels
+    said = json.loads((tmp_path / "config.json").read_text())
+    said["pretrained_cfg"] |= {"mean": [0.4] * channels, "std": [0.2] * channels}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    if channels == 1:
+        assert AutoImageProcessor.from_pretrained(str(tmp_path)).image_mean == (0.4, 0.4, 0.4)
+    else:
+        with pytest.raises(UnsupportedModel, match="images of 4 channels; photos have three"):
+            AutoImageProcessor.from_pretrained(str(tmp_path))
 
 
 def test_files_of_older_timms_are_read_as_timm_reads_them(tmp_path):

@@ -67,6 +67,7 @@ def test_sizes_follow_the_rules(name):
 def test_names_by_pattern():
     assert [facts.name for facts in timm_names("resnet?1*")] == ["resnet51q", "resnet61q"]
     assert {"resnet50", "seresnet50"} <= {facts.name for facts in timm_names("resnet50")}
+    assert {facts.name for facts in timm_names("resnet50.a1_*")} == {"resnet50"}
     assert len(timm_names()) == len(zoo()["models"])
 
 
