@@ -163,8 +163,9 @@ def build(config: BackboneConfig) -> Backbone:
     """The modules, with tensors that have shapes but no values yet."""
     import torch
 
+    model_class = find(config.model_type).model_class()  # what it imports is not meant to be without values
     with torch.device("meta"):
-        return find(config.model_type).model_class()(config).eval()
+        return model_class(config).eval()
 
 
 def place(model: M, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None) -> M:

@@ -68,9 +68,9 @@ app = typer.Typer(
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from ..versions import installed
 
-        console.data(f"backbone {version('backbone-cli')}")
+        console.data(f"backbone {installed('backbone-cli') or 'from source'}")
         raise typer.Exit
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import first_line
 from ..pipeline.claims import nearest_existing
 from ..pipeline.units import human
+from ..versions import installed
 from . import options
 from .console import console, table
 
@@ -72,20 +73,14 @@ def packages(problems: Problems) -> About:
 
 def needed() -> Iterator[tuple[str, str]]:
     """`torch>=2.6` -> ("torch", "2.6"), for everything but the extras."""
-    from importlib.metadata import requires
+    from importlib.metadata import PackageNotFoundError, requires
 
-    for line in requires("backbone-cli") or ():
+    lines: list[str] = []
+    with suppress(PackageNotFoundError):
+        lines = requires("backbone-cli") or []
+    for line in lines:
         if "extra ==" not in line and (match := re.match(r"([\w-]+)\s*>=\s*([\d.]+)", line)):
             yield match[1], match[2]
-
-
-def installed(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -9,13 +9,13 @@ import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, UsageError
 from ..resolve import Resolved, resolve_for_files
 from ..stages import choose
+from ..versions import installed
 from .batches import WINDOW
 from .claims import count, ignores_case, nearest_existing
 from .decoding import Decoder
@@ -117,6 +117,9 @@ class Job:
         """What the features depend on, and what whoever reads them wants to know: `backbone.json`."""
         request, config = self.request, self.found.config
         stages = [vars(config.stages[i]) for i in config.wanted]
+        packages = ["backbone-cli", "torch", "numpy", "pillow"]
+        if config.model_type == "timm_backbone":
+            packages.append("timm")  # its code computes the maps
         settings: dict[str, Any] = {
             "model": request.model,
             "revision": revision(self.found, request),
@@ -130,7 +133,7 @@ class Job:
             "format": request.format,
             "layout": request.layout,
             **({"images": self.total} if request.layout == "stacked" else {}),
-            "versions": {name: version(name) for name in ("backbone-cli", "torch", "numpy", "pillow")},
+            "versions": {name: installed(name) for name in packages},
         }
         as_read: dict[str, Any] = json.loads(json.dumps(settings))
         return as_read

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,24 @@ def test_the_process_leaves_nothing_undone(arg, code):
     done = subprocess.run([sys.executable, "-c", script, arg], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stdout.endswith("the last word\n")
+
+
+def test_it_runs_from_a_source_tree_that_was_not_installed(tmp_path):
+    """In an interpreter that finds the dependencies and not the package's own metadata."""
+    root = Path(__file__).parents[2]
+    script = (
+        "import importlib.metadata, runpy, sys\n"
+        "found = importlib.metadata.distribution\n"
+        "def distribution(name):\n"
+        "    if name == 'backbone-cli':\n"
+        "        raise importlib.metadata.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "importlib.metadata.distribution = distribution\n"
+        "runpy.run_module('backbone_cli', run_name='__main__')\n"
+    )
+    model, photo = root / "fixtures/models/swin-micro", root / "fixtures/photos/grace_hopper.jpg"
+    command = [sys.executable, "-c", script, "extract", "-m", str(model), str(photo), "-o", str(tmp_path / "out"), "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert (done.returncode, done.stderr) == (0, "")
+    versions = json.loads((tmp_path / "out" / "backbone.json").read_text())["versions"]
+    assert versions["backbone-cli"] is None and versions["torch"]
