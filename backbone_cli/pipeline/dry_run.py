@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from .batches import Group
 from .claims import Claims, count
 from .decoding import Decoding
-from .prepare import Job, free_space
+from .prepare import Job, free_space, nothing_found
 from .run import Past, load_engine
 from .sources import Item, part_of
 
@@ -52,6 +53,8 @@ def plan(job: Job) -> Plan:
             to_do += 1
             if len(sample) < SAMPLE * job.batch_size:
                 sample.append(item)
+    if not images and job.total is None:
+        raise UsageError(nothing_found(job.request, job.sources))
     sizes, seconds = try_out(job, sample, to_do)
     each = dict.fromkeys(job.stages, 0.0)
     for size in sizes:

@@ -38,9 +38,9 @@ def run_fleet(job: Job) -> Generator[Event, None, None]:
         index.load()
     job.check_space(index.done)
     yield Started(job.part)
-    folder.begin()
     with closing(index):
-        index.begin()
+        with folder.begin():
+            index.begin()
         fleet = Fleet(job)
         try:
             fleet.start(folder.is_ours)
@@ -57,7 +57,7 @@ def run_fleet(job: Job) -> Generator[Event, None, None]:
         for _ in claims.pass_by(job.sources):
             pass
         with closing(job.sink(ours=True)) as sink:
-            finish(index, sink, claims)
+            finish(job, index, sink, claims)
 
 
 def keep(index: Index, records: Records) -> None:

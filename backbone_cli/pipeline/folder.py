@@ -44,17 +44,22 @@ class Folder:
             )
         return not differences
 
-    def begin(self) -> None:
-        """Make the folder this run's own. Of shards that begin at once, the first one does it for all."""
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Make the folder this run's own. Of shards that begin at once, the first one does it for all.
+
+        What is done inside is done before any other run begins.
+        """
         with blame(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             with locked(self.path):
-                if self.agrees():
-                    return
-                if self.overwrite:
-                    wipe(self.path)
-                text = json.dumps(self.settings, indent=2) + "\n"
-                write_whole(self.path / SETTINGS, lambda file: file.write(text.encode()))
+                self.is_ours = self.agrees()  # another run may have been faster
+                if not self.is_ours:
+                    if self.overwrite:
+                        wipe(self.path)
+                    text = json.dumps(self.settings, indent=2) + "\n"
+                    write_whole(self.path / SETTINGS, lambda file: file.write(text.encode()))
+                yield
 
 
 def compare(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
@@ -73,7 +78,7 @@ def compare(there: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str
 def show(value: Any) -> str:
     """A setting in a sentence; of the stages, their names are enough."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "name" in value[0]:
-        return ", ".join(about["name"] for about in value)
+        return ", ".join(str(about["name"]) for about in value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -109,6 +114,7 @@ def try_lock(descriptor: int, wait: bool) -> bool:
 
 def wipe(folder: Path) -> None:
     """Remove what an earlier run left: its index first, so that no line speaks of a file that is gone."""
+    refuse_if_in_use(folder)
     for path in index_files(folder):
         path.replace(path.with_name(f".{path.name}.old"))
     for old in folder.glob(".*.jsonl.old"):
@@ -120,6 +126,22 @@ def wipe(folder: Path) -> None:
         old.unlink()
     for part in folder.glob(".*.part"):
         part.unlink()
+
+
+def refuse_if_in_use(folder: Path) -> None:
+    """A run holds its index, which may still be hidden among the parts of files."""
+    for path in (*index_files(folder), *folder.glob(".*.part")):
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                if not try_lock(descriptor, wait=False):
+                    raise in_use(folder)
+            finally:
+                os.close(descriptor)
+
+
+def in_use(folder: Path) -> OutputRefused:
+    return OutputRefused(f"Another run is writing to '{folder}' now; wait for it, or use --shard.")
 
 
 # --- the index --------------------------------------------------------------------------------------------------
@@ -155,8 +177,16 @@ def parse(raw: bytes) -> dict[str, Any] | None:
         line = json.loads(raw)
     except ValueError:
         return None
-    whole = isinstance(line, dict) and isinstance(line.get("source"), str) and isinstance(line.get("outputs"), dict)
+    whole = isinstance(line, dict) and isinstance(line.get("outputs"), dict) and is_path(line.get("source"))
+    whole = whole and all(isinstance(about, dict) and is_path(about.get("file")) for about in line["outputs"].values())
     return line if whole and raw.endswith(b"\n") else None
+
+
+def is_path(text: Any) -> bool:
+    """Whether it could have come from the file system."""
+    with suppress(UnicodeEncodeError):
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    return False
 
 
 class Recorder:
@@ -217,12 +247,32 @@ class Index(Recorder):
         with blame(self.working):
             if self.working != self.path and self.path.exists():
                 self.path.replace(self.working)
-            self.descriptor = os.open(self.working, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            if not try_lock(self.descriptor, wait=False):
-                raise OutputRefused(f"Another run is writing to '{self.folder}' now; wait for it, or use --shard.")
+            if not self.hold(os.O_CREAT):
+                raise in_use(self.folder)
+            assert self.descriptor is not None
             self.size = whole_lines(self.descriptor)
             os.ftruncate(self.descriptor, self.size)
             self.in_order = self.size == 0
+
+    def hold(self, create: int = 0) -> bool:
+        """Whether the index is this run's to change: nobody else is writing it, and it is there."""
+        while self.descriptor is None:
+            try:
+                descriptor = os.open(self.working, os.O_RDWR | os.O_APPEND | create, 0o666)
+            except OSError:
+                if create:
+                    raise
+                return False
+            if not try_lock(descriptor, wait=False):
+                os.close(descriptor)
+                return False
+            with suppress(FileNotFoundError):
+                # Whoever held it may have put a tidy one in its place.
+                if os.path.samestat(os.fstat(descriptor), self.working.stat()):
+                    self.descriptor = descriptor
+                    return True
+            os.close(descriptor)
+        return True
 
     def record(self, finished: Iterable[tuple[Item, Finished]]) -> None:
         """Append a line for each image; all of them are written or, on a full disk, none."""

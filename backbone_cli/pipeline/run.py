@@ -10,14 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 
-from ..errors import ImageError
+from ..errors import ImageError, UsageError
 from .batches import Ahead, Batch, Group, Result, groups
 from .claims import Claims
 from .decoding import Decoding, timed
 from .events import Event, Finished, Started
 from .folder import Index, Recorder
 from .formats import Array
-from .prepare import Job
+from .prepare import Job, nothing_found
 from .sinks import Maps, Sink
 from .sources import Item, part_of
 
@@ -69,16 +69,23 @@ def run(job: Job, load: Callable[[], Engine]) -> Generator[Event, None, None]:
     yield Started(job.part)
 
     def begin() -> None:
-        folder.begin()
-        index.begin()
+        with folder.begin():
+            index.begin()
+        if folder.is_ours and not sink.ours:  # another run like this one has been here since we looked
+            sink.ours = True
+            index.load()
 
     with closing(index), closing(sink):
         if (yield from work(job, load, begin, claims, index, sink)):
-            finish(index, sink, claims)
+            finish(job, index, sink, claims)
 
 
-def finish(index: Index, sink: Sink, claims: Claims) -> None:
+def finish(job: Job, index: Index, sink: Sink, claims: Claims) -> None:
     """Every input was seen: what appears only when it is whole appears now, files first."""
+    if not claims.count:
+        raise UsageError(nothing_found(job.request, job.sources))
+    if not index.hold():  # nothing is to be done, or another run is writing here, which will do it
+        return
     index.tidy(claims.positions)
     sink.finish(index.failed_rows())
     index.publish()

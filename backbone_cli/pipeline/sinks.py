@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -41,6 +42,9 @@ OF_A_NAME = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errn
 class Sink:
     """`write` says where the image's maps are now."""
 
+    ours = False
+    """Whether a run like this one was here before, so that files it may have left are ours to replace."""
+
     def write(self, item: Item, maps: Maps) -> Outputs:
         raise NotImplementedError
 
@@ -75,7 +79,6 @@ class Files(Sink):
     """`name.stage.npy` for each stage, or `name.safetensors`."""
 
     def __init__(self, folder: Path, form: str, dtype: str, ours: bool, overwrite: bool) -> None:
-        """`ours`: a run like this one was here before."""
         self.folder, self.form, self.dtype, self.ours, self.overwrite = folder, form, dtype, ours, overwrite
         self.known: set[Path] = set()
 
@@ -122,6 +125,7 @@ class Files(Sink):
         if item.span is None:
             with suppress(OSError):
                 changed = Path(item.path).stat().st_mtime_ns
+                changed = 0 if changed > time.time_ns() else changed  # a clock was wrong, and nothing follows from it
         paths = {self.folder / file: shapes for file, shapes in files.items()}
         return bool(outputs) and all(
             is_whole(path, shapes, self.dtype) and changed <= path.stat().st_mtime_ns for path, shapes in paths.items()

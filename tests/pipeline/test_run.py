@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from PIL import Image
 
 from backbone_cli.errors import ImageError, OutputError, OutputRefused, UsageError
 from backbone_cli.pipeline import folder, prepare, sinks
+from backbone_cli.pipeline.events import Finished
 from backbone_cli.pipeline.request import Request
+from backbone_cli.pipeline.run import run
 
 from .stub import STAGES, Engine, extract, index, make_model, make_photos, maps_of, picture, tree
 
@@ -244,11 +247,19 @@ def test_an_image_that_changed_is_done_again(model, tmp_path, out):
     photos = Path(make_photos(tmp_path / "in", 2))
     extract(photos, model=model, output=str(out))
     shutil.copy(photos / "b/0001.png", photos / "a/0000.png")
-    later = (out / "a/0000.stage2.npy").stat().st_mtime + 10
-    os.utime(photos / "a/0000.png", (later, later))
+    now = time.time()
+    os.utime(photos / "a/0000.png", (now - 10, now - 10))
+    os.utime(out / "a/0000.stage2.npy", (now - 20, now - 20))
     assert statuses(extract(photos, model=model, output=str(out))) == {"a/0000": "done", "b/0001": "skipped"}
     held = [np.load(out / name) for name in ("a/0000.stage2.npy", "b/0001.stage2.npy")]
     assert np.array_equal(*held)
+
+
+def test_an_image_from_the_future_is_not_done_for_ever(model, tmp_path, out):
+    photos = Path(make_photos(tmp_path / "in", 2))
+    os.utime(photos / "a/0000.png", (2**32, 2**32))
+    extract(photos, model=model, output=str(out))
+    assert set(statuses(extract(photos, model=model, output=str(out))).values()) == {"skipped"}
 
 
 def test_more_inputs_go_in_their_places(model, photos, tmp_path, out):
@@ -367,18 +378,75 @@ def test_a_run_over_what_shards_did(model, photos, out):
 def test_two_runs_at_once(model, photos, out):
     extract(photos, model=model, output=str(out), shard=(1, 2))
 
-    def other_run(stages):
-        with pytest.raises(OutputRefused, match="Another run is writing"):
-            extract(photos, model=model, output=str(out))
-        return Engine(stages)
+    def other_runs():
+        for how in ({}, {"pool": "mean", "overwrite": True}, {"layout": "stacked", "overwrite": True}):
+            with pytest.raises(OutputRefused, match="Another run is writing"):
+                extract(photos, model=model, output=str(out), **how)
 
-    class Later(Engine):
-        def __call__(self, images):
-            if not self.batches:
-                other_run(self.stages)
-            return super().__call__(images)
+    assert extract(photos, model=model, output=str(out), engine=Meanwhile(["stage2"], other_runs))
+    assert set(tree(out)) == {"backbone.json", "index.jsonl", "index.1-of-2.jsonl", *arrays_of(photos)}
 
-    assert extract(photos, model=model, output=str(out), engine=Later(["stage2"]))
+
+class Meanwhile(Engine):
+    """Something happens when the run has begun."""
+
+    def __init__(self, stages, event):
+        super().__init__(stages)
+        self.event = event
+
+    def __call__(self, images):
+        if not self.batches:
+            self.event()
+        return super().__call__(images)
+
+
+def arrays_of(photos) -> set[str]:
+    return {str(path.relative_to(photos).with_suffix(".stage2.npy")) for path in Path(photos).rglob("*.png")}
+
+
+def test_a_run_with_nothing_to_do_leaves_the_index_of_another_alone(model, photos, out):
+    two = [f"{photos}/a/0003.png", f"{photos}/a/0000.png"]
+    extract(*two, model=model, output=str(out), root=photos)
+
+    def other_run():
+        assert set(statuses(extract(*reversed(two), model=model, output=str(out), root=photos)).values()) == {"skipped"}
+
+    extract(photos, model=model, output=str(out), engine=Meanwhile(["stage2"], other_run))
+    assert [line["source"] for line in index(out)] == sorted(map(str, Path(photos).rglob("*.png")))
+
+
+def test_the_same_run_may_be_faster(model, photos, out):
+    """It begins when this one has looked, and ends before this one writes."""
+    job = prepare.prepare(Request(inputs=(photos,), model=model, output=str(out), random_init=True, workers=0))
+
+    def load():
+        extract(photos, model=model, output=str(out))
+        return Engine(job.stages)
+
+    events = [event for event in run(job, load) if isinstance(event, Finished)]
+    assert "failed" not in {event.status for event in events}
+    assert [line["status"] for line in index(out)] == ["done"] * 10
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    ['{"stage2": 5}', '{"stage2": {"file": "a\\u0000b"}}', '{"stage2": {"file": "\\ud800"}}', '{"stage2": {}}', "5"],
+)
+def test_lines_that_no_run_writes_are_passed_over(model, photos, out, outputs):
+    extract(photos, model=model, output=str(out))
+    before = tree(out)
+    with (out / "index.jsonl").open("a") as file:
+        file.write(f'{{"source": "{photos}/a/0000.png", "name": "a/0000", "status": "done", "outputs": {outputs}}}\n')
+    extract(photos, model=model, output=str(out))
+    assert tree(out) == before
+    assert extract(photos, model=model, output=str(out), pool="mean", overwrite=True)
+
+
+def test_a_list_without_inputs(model, out, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(UsageError, match="There are no images"):
+        extract("-", model=model, output=str(out))
+    assert not out.exists()
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------
