@@ -1,14 +1,16 @@
 """`backbone compare`."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from backbone_cli.cli import run
 
-PHOTOS = "fixtures/photos"
-SWIN, RESNET = "fixtures/models/swin-micro", "fixtures/models/resnet-micro"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+PHOTOS = str(FIXTURES / "photos")
+SWIN, RESNET = (str(FIXTURES / "models" / name) for name in ("swin-micro", "resnet-micro"))
 
 
 def test_a_model_and_itself(capsys):

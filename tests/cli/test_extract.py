@@ -202,7 +202,7 @@ def test_a_terminal_gets_no_bytes(model, photos, capsys, monkeypatch):
 
 
 def test_a_dry_run(model, photos, capsys):
-    assert extract("-m", model, photos, "--dry-run", "--out-indices", "all") == 0
+    assert extract("-m", model, photos, "--dry-run", "--out-indices", "all", "--device", "cpu") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         "3 images, of which 3 are to be done, 4 at once",

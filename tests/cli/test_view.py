@@ -1,12 +1,16 @@
 """`backbone view`, on the small models and photos that come with the source."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 from backbone_cli.cli import run
 
-PHOTOS = "fixtures/photos"
-SWIN = "fixtures/models/swin-micro"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+PHOTOS = str(FIXTURES / "photos")
+SWIN = str(FIXTURES / "models/swin-micro")
 HOPPER = f"{PHOTOS}/grace_hopper.jpg"
 
 
@@ -49,7 +53,10 @@ def test_extracted_features_need_no_model(features, tmp_path, monkeypatch):
 
 def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert view(features, "--image", "drawn/shapes", "--out-features", "stage4", "-o", "out.png") == 0
+    shutil.copytree(features, "features")
+    index = Path("features/index.jsonl")
+    index.write_text(index.read_text().replace(PHOTOS, "/no/where"))
+    assert view("features", "--image", "drawn/shapes", "--out-features", "stage4", "-o", "out.png") == 0
     assert "It is shown in grey." in capsys.readouterr().err
     with Image.open("out.png") as sheet:
         assert sheet.convert("RGB").getpixel((100, 300)) == (128, 128, 128)
