@@ -50,6 +50,26 @@ def test_norms_that_come_before_their_convolution_are_left_alone():
 
 
 @packs
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(17, 33), nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 16, 7, padding=3, groups=16)],
+    ids=["linear", "convolution", "depthwise"],
+)
+def test_a_packed_layer_looks_as_it_did(layer, dtype):
+    if not inference.can_pack(dtype):
+        pytest.skip("not in this dtype")
+    layer = copy.deepcopy(layer).to(dtype)
+    (packed,) = inference.optimize(nn.Sequential(copy.deepcopy(layer)))
+    assert torch.equal(packed.weight, layer.weight) and torch.equal(packed.bias, layer.bias)
+    x = torch.randn(2, 17) if isinstance(layer, nn.Linear) else torch.randn(2, layer.in_channels, 9, 9)
+    with torch.inference_mode():
+        packed(x.to(dtype))
+    assert torch.equal(packed.weight, layer.weight)
+    assert all(getattr(packed, name) == getattr(layer, name) for name in layer.__constants__)
+
+
+@packs
 def test_every_product_is_packed_and_every_norm_folded():
     fast = inference.optimize(drawn(AutoBackbone.from_config(CONFIGS["bottleneck"])))
     kinds = {type(module) for module in fast.modules()}
