@@ -1,4 +1,4 @@
-"""What every test stands on: no network, no progress bars, two threads at most."""
+"""What every test stands on: no network, no progress bars, no chatter of transformers."""
 
 from __future__ import annotations
 
