@@ -29,6 +29,8 @@ class Composite:
     model_type: str
     prefixes: tuple[str, ...]
     """What stands before the backbone's tensor names, by the class that saved the file."""
+    processor: str
+    """The image processor that it is known by, for files that name none."""
     default: Mapping[str, Any]
     """The backbone where config.json leaves it out; one that has no model_type is of this one's."""
     timm: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +105,7 @@ COMPOSITES = (
     Composite(
         "chmv2",
         prefixes=("backbone.",),
+        processor="CHMv2ImageProcessor",
         default={
             "model_type": "dinov3_vit",
             "image_size": 416,
@@ -119,6 +122,7 @@ COMPOSITES = (
     Composite(
         "conditional_detr",
         prefixes=within("backbone.conv_encoder.model.", "model", "conditional_detr.model"),
+        processor="ConditionalDetrImageProcessor",
         default=RESNET,
         timm=RESNET50_OF_TIMM,
         ids=("microsoft/conditional-detr-resnet-50",),
@@ -126,6 +130,7 @@ COMPOSITES = (
     Composite(
         "d_fine",
         prefixes=within("backbone.model."),
+        processor="RTDetrImageProcessor",
         default=HGNET,
         ids=(
             *each("ustc-community/dfine-{size}-coco", size="nano small medium large xlarge"),
@@ -137,6 +142,7 @@ COMPOSITES = (
     Composite(
         "dab-detr",
         prefixes=within("backbone.conv_encoder.model."),
+        processor="ConditionalDetrImageProcessor",
         default=RESNET,
         timm=RESNET50_OF_TIMM,
         ids=(
@@ -147,6 +153,7 @@ COMPOSITES = (
     Composite(
         "deformable_detr",
         prefixes=within("backbone.conv_encoder.model."),
+        processor="DeformableDetrImageProcessor",
         default=RESNET,
         timm=RESNET50_OF_TIMM,
         ids=(
@@ -160,12 +167,14 @@ COMPOSITES = (
     Composite(
         "deimv2",
         prefixes=(*within("conv_encoder.model."), *within("conv_encoder.backbone.")),
+        processor="RTDetrImageProcessor",
         default=HGNET,
         ids=("Intellindust/DEIMv2_HGNetv2_N_COCO",),
     ),
     Composite(
         "depth_anything",
         prefixes=("backbone.",),
+        processor="DPTImageProcessor",
         default=DINOV2_SMALL,
         ids=(
             *each("LiheYoung/depth-anything-{size}-hf", size="small base large"),
@@ -180,6 +189,7 @@ COMPOSITES = (
     Composite(
         "detr",
         prefixes=within("backbone.conv_encoder.model.", "model", "detr.model"),
+        processor="DetrImageProcessor",
         default=RESNET,
         timm=RESNET50_OF_TIMM,
         ids=(
@@ -196,6 +206,7 @@ COMPOSITES = (
         "dpt",
         # The hybrid keeps its BiT where another DPT has its patch embedding.
         prefixes=("backbone.", *within("embeddings.backbone.", "dpt")),
+        processor="DPTImageProcessor",
         default={
             "model_type": "bit",
             "global_padding": "SAME",
@@ -218,12 +229,14 @@ COMPOSITES = (
     Composite(
         "grounding-dino",
         prefixes=within("backbone.conv_encoder.model."),
+        processor="GroundingDinoImageProcessor",
         default=SWIN,
         ids=("IDEA-Research/grounding-dino-base", "IDEA-Research/grounding-dino-tiny"),
     ),
     Composite(
         "lw_detr",
         prefixes=within("backbone.backbone."),
+        processor="DeformableDetrImageProcessor",
         default={
             "model_type": "lw_detr_vit",
             "image_size": 1024,
@@ -236,6 +249,7 @@ COMPOSITES = (
     Composite(
         "mask2former",
         prefixes=within("pixel_level_module.encoder."),
+        processor="Mask2FormerImageProcessor",
         default={**SWIN, "depths": [2, 2, 18, 2]},
         ids=(
             *each("facebook/mask2former-swin-{size}-ade-semantic", size="tiny small base large"),
@@ -252,6 +266,7 @@ COMPOSITES = (
     Composite(
         "maskformer",
         prefixes=within("pixel_level_module.encoder."),
+        processor="MaskFormerImageProcessor",
         default={
             **SWIN,
             "depths": [2, 2, 18, 2],
@@ -273,6 +288,7 @@ COMPOSITES = (
     Composite(
         "mm-grounding-dino",
         prefixes=within("backbone.conv_encoder.model."),
+        processor="GroundingDinoImageProcessor",
         default=SWIN,
         ids=(
             *each(
@@ -288,6 +304,7 @@ COMPOSITES = (
     Composite(
         "omdet-turbo",
         prefixes=("vision_backbone.vision_backbone.",),
+        processor="DetrImageProcessor",
         default={**SWIN, "image_size": 640},
         timm={"backbone": "swin_tiny_patch4_window7_224", "img_size": 640, "always_partition": True},
         ids=("omlab/omdet-turbo-swin-tiny-hf",),
@@ -295,6 +312,7 @@ COMPOSITES = (
     Composite(
         "oneformer",
         prefixes=within("pixel_level_module.encoder."),
+        processor="OneFormerImageProcessor",
         default=SWIN,
         ids=(
             "shi-labs/oneformer_ade20k_swin_tiny",
@@ -304,30 +322,35 @@ COMPOSITES = (
     Composite(
         "pp_doclayout_v2",
         prefixes=within("backbone.model."),
+        processor="PPDocLayoutV2ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV2_safetensors",),
     ),
     Composite(
         "pp_doclayout_v3",
         prefixes=within("backbone.model."),
+        processor="PPDocLayoutV3ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV3_safetensors",),
     ),
     Composite(
         "pp_doclayout_v4",
         prefixes=within("backbone.model."),
+        processor="PPDocLayoutV4ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV4_safetensors",),
     ),
     Composite(
         "pp_ocrv5_server_det",
         prefixes=within("backbone."),
+        processor="PPOCRV5ServerDetImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-OCRv5_server_det_safetensors",),
     ),
     Composite(
         "pp_ocrv5_server_rec",
         prefixes=within("backbone."),
+        processor="PPOCRV5ServerRecImageProcessor",
         default={
             **HGNET,
             "stage_downsample": [True, True, True, True],
@@ -339,12 +362,14 @@ COMPOSITES = (
     Composite(
         "prompt_depth_anything",
         prefixes=("backbone.",),
+        processor="PromptDepthAnythingImageProcessor",
         default=DINOV2_SMALL,
         ids=each("depth-anything/prompt-depth-anything-{size}-hf", size="vits vits-transparent vitl"),
     ),
     Composite(
         "rf_detr",
         prefixes=("backbone.0.encoder.encoder.", *within("backbone.backbone.")),
+        processor="RfDetrImageProcessor",
         default={
             "model_type": "rf_detr_dinov2",
             "num_attention_heads": 6,
@@ -357,6 +382,7 @@ COMPOSITES = (
     Composite(
         "rt_detr",
         prefixes=within("backbone.model."),
+        processor="RTDetrImageProcessor",
         default={"model_type": "rt_detr_resnet"},
         ids=(
             *each("PekingU/rtdetr_{depth}", depth="r18vd r34vd r50vd r101vd"),
@@ -366,12 +392,14 @@ COMPOSITES = (
     Composite(
         "rt_detr_v2",
         prefixes=within("backbone.model."),
+        processor="RTDetrImageProcessor",
         default={"model_type": "rt_detr_resnet"},
         ids=each("PekingU/rtdetr_v2_{depth}", depth="r18vd r34vd r50vd r101vd"),
     ),
     Composite(
         "table-transformer",
         prefixes=within("backbone.conv_encoder.model."),
+        processor="DetrImageProcessor",
         default=RESNET,
         timm=RESNET50_OF_TIMM,
         ids=(
@@ -385,18 +413,21 @@ COMPOSITES = (
     Composite(
         "tipsv2_dpt",
         prefixes=("vision_encoder.", "backbone."),
+        processor="Tipsv2DptImageProcessor",
         default={"model_type": "tipsv2_vision_model"},
         ids=("google/tipsv2-b14-dpt",),
     ),
     Composite(
         "tvp",
         prefixes=within("vision_model.backbone."),
+        processor="TvpImageProcessor",
         default=RESNET,
         ids=("Intel/tvp-base", "Intel/tvp-base-ANet"),
     ),
     Composite(
         "upernet",
         prefixes=("backbone.",),
+        processor="SegformerImageProcessor",
         default=RESNET,
         ids=(
             *each("openmmlab/upernet-convnext-{size}", size="tiny small base large xlarge"),
@@ -406,12 +437,14 @@ COMPOSITES = (
     Composite(
         "vitmatte",
         prefixes=("backbone.",),
+        processor="VitMatteImageProcessor",
         default={"model_type": "vitdet"},
         ids=each("hustvl/vitmatte-{size}-{data}", size="small base", data="composition-1k distinctions-646"),
     ),
     Composite(
         "vitpose",
         prefixes=("backbone.",),
+        processor="VitPoseImageProcessor",
         default={"model_type": "vitpose_backbone"},
         ids=(
             "usyd-community/vitpose-base",
@@ -423,6 +456,7 @@ COMPOSITES = (
     Composite(
         "zoedepth",
         prefixes=("backbone.",),
+        processor="ZoeDepthImageProcessor",
         default={
             "model_type": "beit",
             "image_size": 384,

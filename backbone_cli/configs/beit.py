@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import StageError
 from .plain import PlainConfig
 
 
@@ -29,18 +27,14 @@ class BeitConfig(PlainConfig):
         if self.add_fpn and not self.reshape_hidden_states:
             raise ValueError("add_fpn resizes maps, and reshape_hidden_states=False makes none.")
 
-    def set_output_features_output_indices(
-        self, out_features: list[str] | None, out_indices: Sequence[int] | None
-    ) -> None:
-        super().set_output_features_output_indices(out_features, out_indices)
-        if self.add_fpn and len(self.out_indices) != 4:
-            raise StageError(f"BEiT with add_fpn needs exactly four stages, not {len(self.out_indices)}.")
-
     @property
     def scales(self) -> list[float]:
-        """How much larger each stage's map is than the grid of patches: a pyramid grows from the stages asked for."""
+        """How much larger each stage's map is than the grid of patches: a pyramid grows from the four asked for.
+
+        With another number of stages, of which no model is built, no map is larger.
+        """
         scales = [1.0] * (self.num_hidden_layers + 1)
-        if self.add_fpn:
+        if self.add_fpn and len(self.wanted) == 4:
             for index, scale in zip(self.wanted, (4.0, 2.0, 1.0, 0.5), strict=True):
                 scales[index] = scale
         return scales

@@ -1,6 +1,8 @@
-"""The pixel work that needs torch: normalising where the model is, and resizing floats."""
+"""The pixel work that needs torch: normalising where the model is, and the resizes that are torch's."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +35,16 @@ def gather(batch: Tensor, table: Tensor) -> Tensor:
     return table.take(batch.movedim(-1, 1) + first[:, None, None])
 
 
-def rescaled(pixels: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.float32]:
-    """Bytes times a factor, rounded as torch rounds: once, from float32."""
+def rescaled(pixels: npt.NDArray[Any], factor: float) -> npt.NDArray[np.float32]:
+    """Pixels times a factor, rounded as torch rounds: once, from float32."""
     return (torch.from_numpy(pixels) * factor).numpy()
 
 
-def resize_floats(
-    pixels: npt.NDArray[np.float32], size: tuple[int, int], resample: int, *, by_corners: bool
-) -> npt.NDArray[np.float32]:
-    """C H W to another size: with the corners' centres kept in their places, or antialiased."""
+def resize(
+    pixels: npt.NDArray[Any], size: tuple[int, int], resample: int, *, antialias: bool, by_corners: bool = False
+) -> npt.NDArray[Any]:
+    """C H W to another size, bytes to bytes and floats to floats; with `by_corners`, the corners' centres stay."""
     if pixels.shape[1:] == size:
         return pixels
     batch = torch.from_numpy(pixels)[None]
-    return interpolate(batch, size, mode=MODES[resample], align_corners=by_corners, antialias=not by_corners)[0].numpy()
+    return interpolate(batch, size, mode=MODES[resample], align_corners=by_corners, antialias=antialias)[0].numpy()

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .. import composites
 from ..errors import ImageError, UnsupportedModel
-from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, SILENT, UNKNOWN, Row
+from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, REFUSED, SILENT, UNKNOWN, Row
 
 if TYPE_CHECKING:
     from ..configs.timm_backbone import TimmBackboneConfig
@@ -205,8 +206,10 @@ class Plan:
 CONVNEXT = "ConvNextImageProcessor"
 ZOEDEPTH = "ZoeDepthImageProcessor"
 DPT_LIKE = ("DPTImageProcessor", "PromptDepthAnythingImageProcessor")
-FLOATING = ("DINOv3ViTImageProcessor", ZOEDEPTH)
-"""Classes that rescale first and then resize floats; the others resize bytes."""
+DOC_LAYOUT_BYTES = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor")
+DOC_LAYOUT_FLOATS = "PPDocLayoutV4ImageProcessor"
+FLOATING = ("DINOv3ViTImageProcessor", ZOEDEPTH, *DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS)
+"""Classes that resize as torch does, most of them floats that are rescaled before; the others resize as Pillow does."""
 
 RESIZABLE = (
     {"height", "width"},
@@ -357,10 +360,7 @@ def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
     row = CLASSES.get(kind)
     if row is None:
         row = UNKNOWN
-        if foreign := sorted(set(said) - set(row) - SILENT):
-            raise UnsupportedModel(
-                f"The image processor {kind} is not known, and its settings {', '.join(foreign)} could mean anything."
-            )
+        check_unknown(said, kind)
     if isinstance(rescale := said.get("rescale"), bool):  # OWL-ViT's first configs
         said = {"do_rescale": rescale, **said}
     values = row | {
@@ -380,6 +380,25 @@ def settings(said: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if "do_normalize" not in row:
         values["do_normalize"] = False
     return values | {key: bool(values[key]) for key in values if key.startswith("do_")}
+
+
+def check_unknown(said: Mapping[str, Any], kind: str) -> None:
+    """A class that is not known can be taken at its word only where it says all that matters."""
+    advice = (
+        "Name one that is known (ViTImageProcessor, for example) in preprocessor_config.json, with all its settings."
+    )
+    if kind in REFUSED:
+        raise UnsupportedModel(f"Images can't be prepared as {kind} does it: it has steps of its own. {advice}")
+    if foreign := sorted(set(said) - set(UNKNOWN) - SILENT):
+        raise UnsupportedModel(
+            f"The image processor {kind} is not known, and its settings {', '.join(foreign)} could mean anything."
+        )
+    needed = ["do_resize", "do_rescale", "do_normalize"] + (["resample"] if said.get("do_resize") else [])
+    if unsaid := [key for key in needed if key not in said]:
+        raise UnsupportedModel(
+            f"The image processor {kind} is not known, and what it leaves unsaid could mean anything:"
+            f" {', '.join(unsaid)}. {advice}"
+        )
 
 
 def meant_by_none(key: str, usual: Any) -> Any:
@@ -413,12 +432,16 @@ def load_plan(found: Resolved, cls: type[P]) -> P:
 
         config = cast("TimmBackboneConfig", found.config)
         return TimmImageProcessor.from_dict(config.data).with_size(config.default_size())  # type: ignore[return-value]
-    usual = found.family.processor
+    composite = composites.find(found.inside)
+    usual = composite.processor if composite else found.family.processor
     nested = (found.repo.json("processor_config.json") or {}).get("image_processor")
     said = nested if isinstance(nested, dict) else found.repo.json("preprocessor_config.json")
     if said is not None:
         return cls.from_dict(said, kind_if_unsaid=usual)
-    plan = cls.from_dict(found.family.pixels, kind_if_unsaid=usual).with_size(found.config.default_size())
+    pixels: Mapping[str, Any] = {} if composite else found.family.pixels
+    if usual not in CLASSES:  # of a composite, whose backbone is to be had all the same
+        usual, pixels = found.family.processor, found.family.pixels
+    plan = cls.from_dict(pixels, kind_if_unsaid=usual).with_size(found.config.default_size())
     logging.getLogger("backbone_cli").warning(
         "'%s' has no preprocessor_config.json%s: images are processed as by %s, to %dx%d.",
         found.name,

@@ -18,13 +18,17 @@ from PIL import Image
 
 from ..errors import UnsupportedModel, UsageError
 from .decode import decode, to_rgb
-from .plan import FLOATING, ZOEDEPTH, Plan, Size, load_plan
+from .plan import DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS, FLOATING, ZOEDEPTH, Plan, Size, load_plan
+from .published import OF_LOADING, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from ..resolve import Resolved
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+
+FIRST, LAST = "channels_first", "channels_last"
+"""The layouts of an array, as transformers calls them."""
 
 
 class BatchFeature(dict[str, Any]):
@@ -65,20 +69,27 @@ class ImageProcessor(Plan):
             return np.pad(self.normalize(pixels[None])[0].transpose(1, 2, 0), (*margins, (0, 0)))
         return pixels
 
-    def float_geometry(self, image: Bytes, size: Size) -> Floats:
-        """The same for the classes that rescale before they resize; finished, therefore."""
-        from .device import rescaled, resize_floats
+    def float_geometry(self, image: Bytes | Floats, size: Size) -> Floats:
+        """The same for the classes that resize as torch does, most of them after rescaling; finished, therefore."""
+        from .device import rescaled, resize
 
+        kind = self.image_processor_type
         pixels: Any = np.ascontiguousarray(image.transpose(2, 0, 1))
-        if self.image_processor_type == ZOEDEPTH:
+        if kind == ZOEDEPTH:
             (rows, columns), pixels = self.reflected(*pixels.shape[1:]), self.rescale(pixels)
             pixels = np.pad(pixels, ((0, 0), (rows, rows), (columns, columns)), mode="reflect")
-        elif self.do_rescale:
+        elif self.do_rescale and kind not in DOC_LAYOUT_BYTES:
             pixels = rescaled(pixels, self.rescale_factor)
-        pixels = resize_floats(pixels, size, self.resample, by_corners=self.image_processor_type == ZOEDEPTH)
+        antialias = kind not in (ZOEDEPTH, *DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS)
+        pixels = resize(pixels, size, self.resample, antialias=antialias, by_corners=kind == ZOEDEPTH)
+        if kind == DOC_LAYOUT_FLOATS and self.do_resize:  # the bicubic filter swings out where colours change
+            brightest = 255 if image.dtype == np.uint8 else 1
+            pixels = pixels.clip(0, brightest * (self.rescale_factor if self.do_rescale else 1))
         for height, width in self.crops():
             pixels = cut(pixels, height, width)
-        return self.scale(pixels.astype(np.float32)).transpose(1, 2, 0)
+        pixels = pixels.astype(np.float32)
+        pixels = self.rescale_and_scale(pixels) if kind in DOC_LAYOUT_BYTES else self.scale(pixels)
+        return np.pad(pixels.transpose(1, 2, 0), (*self.margins(*pixels.shape[1:]), (0, 0)))
 
     def normalize(self, batch: Bytes | Floats) -> Floats:
         """N H W 3 as `geometry` gives it, to the model's input, N 3 H W."""
@@ -99,28 +110,45 @@ class ImageProcessor(Plan):
         scaled = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
         return scaled - np.float32(1) if self.rescale_offset else scaled
 
-    def scale(self, pixels: Floats) -> Floats:
-        """By mean and deviation; the channels come first."""
+    def scale(self, pixels: Floats, unit: float = 1) -> Floats:
+        """By mean and deviation, given in this unit; the channels come first."""
 
         def aligned(values: float | tuple[float, ...] | None) -> Floats:
-            per_channel = np.broadcast_to(np.array(values, dtype=np.float32), 3)
+            per_channel = np.broadcast_to(np.array(values, dtype=np.float32) * np.float32(unit), 3)
             return per_channel.reshape(3, *[1] * (pixels.ndim - 1))
 
         if self.do_normalize:
             pixels = (pixels - aligned(self.image_mean)) / aligned(self.image_std)
         return pixels / aligned(self.image_std) if self.include_top else pixels
 
-    def __call__(self, images: Any, return_tensors: str | None = None, **overrides: Any) -> BatchFeature:
+    def rescale_and_scale(self, pixels: Floats) -> Floats:
+        """Both at once, as torchvision's classes do it: mean and deviation are brought to the pixels' unit."""
+        if self.do_rescale and self.do_normalize:
+            return self.scale(pixels, 1 / self.rescale_factor)
+        return self.scale(pixels * np.float32(self.rescale_factor) if self.do_rescale else pixels)
+
+    def __call__(
+        self,
+        images: Any,
+        return_tensors: str | None = None,
+        *,
+        input_data_format: str | None = None,
+        **overrides: Any,
+    ) -> BatchFeature:
         """One image or many to `pixel_values`: an array (N, 3, H, W), or a list where the images come out unequal.
 
         Images are PIL's, files, or arrays and tensors of bytes (H W C, C H W or H W); arrays of floats from 0 to 1 are
-        taken with `do_rescale=False`, and go through bytes. `return_tensors` is "pt" or "np"; `overrides` are settings
-        of the processor (`size=...`, `do_resize=False`) for this call.
+        taken with `do_rescale=False`, and are resized as bytes by all classes but those that resize floats.
+        `input_data_format` ("channels_first", "channels_last") says how arrays lie, where their shapes don't tell.
+        `return_tensors` is "pt" or "np"; `overrides` are settings of the processor (`size=...`, `do_resize=False`) for
+        this call.
         """
         if return_tensors not in (None, "np", "pt"):
             raise UsageError(f"return_tensors is 'pt' or 'np', not '{return_tensors}'.")
+        if input_data_format not in (None, FIRST, LAST):
+            raise UsageError(f"input_data_format is '{FIRST}' or '{LAST}', not {input_data_format!r}.")
         processor = self.changed(**overrides) if overrides else self
-        each = [processor.finish(image) for image in listed(images)]
+        each = [processor.finish(image, input_data_format) for image in listed(images)]
         alike = len({pixels.shape for pixels in each}) == 1
         values: Any = np.stack(each) if alike and return_tensors else each
         if return_tensors == "pt":
@@ -129,23 +157,48 @@ class ImageProcessor(Plan):
             values = torch.from_numpy(values) if alike else [torch.from_numpy(pixels) for pixels in each]
         return BatchFeature(pixel_values=values)
 
-    def finish(self, image: Any) -> Floats:
+    def preprocess(self, images: Any, return_tensors: str | None = None, **settings: Any) -> BatchFeature:
+        """The call, by its other name."""
+        return self(images, return_tensors, **settings)
+
+    def finish(self, image: Any, layout: str | None = None) -> Floats:
         """One image of any kind, as the model takes it: 3 H W."""
         if isinstance(image, (str, Path)):
             image = decode(image)
         if not isinstance(image, Image.Image):
-            pixels, is_unit = as_bytes(np.asarray(image), may_be_unit=not self.do_rescale)
-            processor = self
-            if is_unit:  # what came as 0 to 1 is brought back there after resizing
-                processor = dataclasses.replace(self, do_rescale=True, rescale_factor=1 / 255, rescale_offset=False)
-            return processor.finish(Image.fromarray(pixels))
+            pixels = as_pixels(np.asarray(image), layout, may_be_unit=not self.do_rescale)
+            if pixels.dtype != np.uint8:
+                return self.finish_unit(pixels)
+            image = Image.fromarray(pixels)
         if self.do_convert_rgb and image.has_transparency_data:
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image.convert("RGBA"))
         return self.normalize(self.geometry(to_rgb(image))[None])[0]
 
+    def finish_unit(self, pixels: Floats) -> Floats:
+        """The same for floats from 0 to 1 (H W 3), which stay floats where no class of Pillow's has to resize them."""
+        height, width = self.resize_target(*pixels.shape[:2])
+        if self.image_processor_type in FLOATING:
+            return self.normalize(self.float_geometry(pixels, (height, width))[None])[0]
+        if self.do_resize:
+            # As published, through bytes, also to its own size; they are brought back to 0 to 1 after that.
+            image = Image.fromarray((pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8))
+            return dataclasses.replace(self, do_rescale=True, rescale_factor=1 / 255, rescale_offset=False).finish(
+                image
+            )
+        for size in self.crops():
+            pixels = crop(pixels, size)
+        pixels = self.scale(
+            pixels.astype(np.float32)[..., :: -1 if self.do_flip_channel_order else 1].transpose(2, 0, 1)
+        )
+        return np.pad(pixels, ((0, 0), *self.margins(*pixels.shape[1:])))
+
     def changed(self, **settings: Any) -> ImageProcessor:
-        """The same processor with other settings, in any of the forms that a config may have them in."""
+        """The same processor with other settings, in any of the forms that a config may have them in.
+
+        Keywords of transformers that say how to compute, not what, are taken and have no effect.
+        """
+        settings = {key: value for key, value in settings.items() if not is_without_effect(key, value)}
         if unknown := sorted(set(settings) - set(self.honoured)):
             raise UsageError(f"{self.image_processor_type} has no setting {', '.join(unknown)}.")
         try:
@@ -171,28 +224,46 @@ def listed(images: Any) -> list[Any]:
     return list(images) if getattr(images, "ndim", 0) == 4 else [images]
 
 
-def as_bytes(pixels: npt.NDArray[Any], *, may_be_unit: bool) -> tuple[Bytes, bool]:
-    """An array in whatever layout as bytes, H W 3; and whether its values went from 0 to 1."""
+def is_without_effect(key: str, value: Any) -> bool:
+    """Whether a keyword of transformers' changes nothing here; one that would there, and can't here, is refused."""
+    if key == "data_format" and value not in (None, FIRST):
+        raise UsageError(f"pixel_values are ({FIRST}) as models take them; data_format={value!r} can't be had.")
+    if key in OF_LOADING and value:
+        raise UsageError(f"{key} has no effect on an image processor; {OF_LOADING[key]}.")
+    return key in WITHOUT_EFFECT or key in OF_LOADING or key == "data_format"
+
+
+def as_pixels(pixels: npt.NDArray[Any], layout: str | None, *, may_be_unit: bool) -> npt.NDArray[Any]:
+    """An array in this layout, or else in whatever layout its shape tells, as H W 3: bytes, or floats from 0 to 1."""
     if pixels.ndim == 2:
-        pixels = pixels[None]
-    if pixels.ndim != 3 or not {1, 3} & {pixels.shape[0], pixels.shape[-1]}:
+        pixels, layout = pixels[None], FIRST
+    sides = {FIRST: pixels.shape[:1], LAST: pixels.shape[-1:]}
+    if pixels.ndim != 3 or not {1, 3} & set(sides.get(layout or "", pixels.shape[::2])):
         raise UsageError(f"An array of shape {pixels.shape} is no image: H x W x 3, 3 x H x W or H x W is.")
-    if pixels.shape[0] in (1, 3):
+    if layout == FIRST or (layout is None and pixels.shape[0] in (1, 3)):
         pixels = pixels.transpose(1, 2, 0)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     if pixels.dtype == np.uint8:
-        return pixels, False
+        return pixels
     low, high = pixels.min(initial=0), pixels.max(initial=0)
     whole = np.array_equal(pixels, np.trunc(pixels))
     if low < 0 or high > 255 or not (whole or (high <= 1 and may_be_unit)):
         raise UsageError(f"Pixels from {low} to {high} are neither bytes nor, with do_rescale=False, from 0 to 1.")
     if whole:
-        return pixels.astype(np.uint8), False
-    return (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8), True
+        return pixels.astype(np.uint8)
+    return pixels if pixels.dtype == np.float64 else pixels.astype(np.float32)
+
+
+def crop(pixels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
+    """The middle of H W C as Pillow cuts it, zeros around it where it is too small; an odd line goes before it."""
+    beyond = [max(wanted - side, 0) for wanted, side in zip(size, pixels.shape, strict=False)]
+    pixels = np.pad(pixels, (*((more - more // 2, more // 2) for more in beyond), (0, 0)))
+    top, left = ((side - wanted) // 2 for wanted, side in zip(size, pixels.shape, strict=False))
+    return pixels[top : top + size[0], left : left + size[1]]
 
 
 def cut(pixels: Floats, height: int, width: int) -> Floats:
-    """The middle of C H W, with zeros around it where it is too small; an odd line more goes below and to the right."""
+    """The middle of C H W as torchvision cuts it, zeros around it where it is too small; an odd line goes after it."""
     _, h, w = pixels.shape
     down, right = max(height - h, 0), max(width - w, 0)
     pixels = np.pad(pixels, ((0, 0), (down // 2, down - down // 2), (right // 2, right - right // 2)))

@@ -63,6 +63,8 @@ DPT = row(
     ensure_multiple_of=1,
 )
 
+DOC_LAYOUT = row(square(800), BICUBIC, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0), **PLAIN)
+
 CLASSES: Mapping[str, Row] = {
     "BeitImageProcessor": row(square(224), BICUBIC, do_center_crop=False, crop_size=square(224)),
     "BitImageProcessor": CLIP_LIKE,
@@ -99,6 +101,9 @@ CLASSES: Mapping[str, Row] = {
     "OwlViTImageProcessor": row(
         square(768), BICUBIC, **CLIP, **NO_PAD, do_center_crop=False, crop_size=square(768), do_convert_rgb=True
     ),
+    "PPDocLayoutV2ImageProcessor": DOC_LAYOUT,
+    "PPDocLayoutV3ImageProcessor": DOC_LAYOUT,
+    "PPDocLayoutV4ImageProcessor": DOC_LAYOUT,
     "PoolFormerImageProcessor": row(
         {"shortest_edge": 224}, BICUBIC, **SHORTEST, **IMAGENET, **crop(224), **NO_PAD, crop_pct=0.9
     ),
@@ -132,6 +137,25 @@ UNKNOWN: Row = row(None, BILINEAR, **PLAIN, do_resize=False, do_rescale=False, d
     "image_std": None,
 }
 
+# Classes that do with ordinary settings what no setting says: another resize, other sizes, parts of an image.
+REFUSED = {
+    "CHMv2ImageProcessor",
+    "DepthProImageProcessor",
+    "Inkling2ImageProcessor",
+    "Owlv2ImageProcessor",
+    "PPOCRV5ServerDetImageProcessor",
+    "PPOCRV5ServerRecImageProcessor",
+    "PerceiverImageProcessor",
+    "RfDetrImageProcessor",
+    "Tipsv2DptImageProcessor",
+    "Tipsv2ImageProcessor",
+    "TvpImageProcessor",
+    "UVDocImageProcessor",
+    "VideoLlavaImageProcessor",
+    "VitMatteImageProcessor",
+    "YolosImageProcessor",
+}
+
 # Keys that say nothing about the pixels of a single image.
 SILENT = {
     "_processor_class",
@@ -154,3 +178,14 @@ SILENT = {
     "return_tensors",
     "use_fast",
 }
+
+# Keywords of transformers that change no pixel here: how its classes compute, and where a file comes from that is
+# found already.
+WITHOUT_EFFECT = {"backend", "device", "disable_grouping", "use_fast"}
+OF_LOADING = {
+    "cache_dir": "set HF_HOME in its place",
+    "force_download": "give a revision in its place",
+    "token": "set HF_TOKEN in its place, or log in with `hf auth login`",
+    "trust_remote_code": "no code of a repository is run here",
+}
+"""What may be said only to say no; and what else to do."""

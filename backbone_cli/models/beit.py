@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..configs.base import pair
 from ..configs.beit import BeitConfig
+from ..errors import StageError
 from .base import Backbone, Names
 from .layers import (
     Attention,
@@ -34,6 +35,10 @@ class BeitBackbone(Backbone):
     config: BeitConfig
 
     def __init__(self, config: BeitConfig) -> None:
+        if config.add_fpn and len(config.out_indices) != 4:
+            raise StageError(
+                f"BEiT with add_fpn needs exactly four stages, not {len(config.out_indices)}; give four out_indices."
+            )
         super().__init__(config)
         depth = self.last
         self.embed = Embed(config)

@@ -122,7 +122,8 @@ NAMES: Names = {
     "embed.registers": "embeddings.register_tokens",
     "layers.*.norm1": f"{LAYER}.norm1",
     "layers.*.attn.qkv": tuple(f"{LAYER}.attention.{part}_proj" for part in "qkv"),
-    "layers.*.attn.proj": f"{LAYER}.attention.o_proj",
+    # In a file of a DETR, transformers' own renaming of the head reaches in here.
+    "layers.*.attn.proj": [f"{LAYER}.attention.o_proj", f"{LAYER}.attention.out_proj"],
     "layers.*.scale1.weight": f"{LAYER}.layer_scale1.lambda1",
     "layers.*.norm2": f"{LAYER}.norm2",
     "layers.*.mlp.fc1": f"{LAYER}.mlp.up_proj",

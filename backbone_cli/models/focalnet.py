@@ -125,7 +125,9 @@ NAMES: Names = {
     "layers.*.*.modulation.norm": f"{LAYER}.modulation.layernorm",
     "layers.*.*.modulation.proj_out": f"{LAYER}.modulation.projection_out",
     "layers.*.*.norm2": f"{LAYER}.norm2",
-    "layers.*.*.mlp": f"{LAYER}.mlp",
+    # In a file of a DETR or a MaskFormer, transformers' own renaming of the head reaches in here.
+    "layers.*.*.mlp.fc1": [f"{LAYER}.mlp.fc1", f"{LAYER}.fc1"],
+    "layers.*.*.mlp.fc2": [f"{LAYER}.mlp.fc2", f"{LAYER}.fc2"],
     "layers.*.*.scale1": f"{LAYER}.gamma_1",
     "layers.*.*.scale2": f"{LAYER}.gamma_2",
     "downs.*.proj": "encoder.stages.*.downsample.projection",

@@ -9,8 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+import transformers
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from backbone_cli import AutoImageProcessor
+from backbone_cli.composites import composites
 from backbone_cli.errors import ModelError, UnsupportedModel, UsageError
 from backbone_cli.images.plan import Plan, load_plan
 from backbone_cli.images.processor import load_processor
@@ -54,6 +57,47 @@ def test_a_processor_nested_in_a_larger_one_wins(tmp_path):
 def test_a_class_that_is_unsaid_is_the_familys(tmp_path):
     name = model(tmp_path, "resnet", files={"preprocessor_config.json": {"size": 224}})
     assert load_processor(resolve(name)).image_processor_type == "ConvNextImageProcessor"
+
+
+INSIDE_DETR = {"use_timm_backbone": False, "backbone_config": {"model_type": "resnet"}}
+
+
+def test_a_class_that_is_unsaid_in_a_composite_is_the_composites(tmp_path):
+    said = {"size": {"shortest_edge": 80, "longest_edge": 100}}
+    name = model(tmp_path, "detr", {"preprocessor_config.json": said}, **INSIDE_DETR)
+    processor = AutoImageProcessor.from_pretrained(name)
+    assert processor.image_processor_type == "DetrImageProcessor"
+    expected = pixels(transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), noise(60, 90))
+    assert np.array_equal(processor(noise(60, 90), return_tensors="np").pixel_values, expected)
+    name = model(tmp_path, "vitmatte", {"preprocessor_config.json": {"do_rescale": True}})
+    with pytest.raises(UnsupportedModel, match="VitMatteImageProcessor"):
+        AutoImageProcessor.from_pretrained(name)
+
+
+def test_the_class_of_a_composite_is_the_one_that_transformers_has_for_it():
+    known = {kind: names.get("torchvision") for kind, names in IMAGE_PROCESSOR_MAPPING_NAMES.items() if names}
+    ours = {composite.model_type: composite.processor for composite in composites()}
+    assert {kind: known.get(kind, ours[kind]) for kind in ours} == ours
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind"),
+    [("detr", "DetrImageProcessor"), ("upernet", "SegformerImageProcessor"), ("tvp", "ConvNextImageProcessor")],
+)
+def test_none_at_all_in_a_composite_is_the_composites_where_that_is_known(model_type, kind, tmp_path, caplog):
+    plan = load_plan(resolve(model(tmp_path, model_type, **INSIDE_DETR)), Plan)
+    assert (plan.image_processor_type, plan.fixed_size) == (kind, (224, 224))
+    assert kind in caplog.text
+
+
+def test_the_usual_keywords_are_taken(tmp_path):
+    name = model(tmp_path, files={"preprocessor_config.json": LEGACY})
+    usual = {"use_fast": True, "token": None, "trust_remote_code": False, "backend": "pil"}
+    assert AutoImageProcessor.from_pretrained(name, **usual) == AutoImageProcessor.from_pretrained(name)
+    with pytest.raises(UsageError, match="no code of a repository is run"):
+        AutoImageProcessor.from_pretrained(name, trust_remote_code=True)
+    with pytest.raises(UsageError, match="set HF_TOKEN"):
+        AutoImageProcessor.from_pretrained(name, token="t")
 
 
 @pytest.mark.parametrize(("model_type", "kind"), [("resnet", "ConvNextImageProcessor"), ("swin", "ViTImageProcessor")])

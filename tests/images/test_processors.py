@@ -9,18 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
+from backbone_cli.composites import composites
 from backbone_cli.errors import ImageError, UnsupportedModel, UsageError
 from backbone_cli.images.device import gather, normalize_on_device
 from backbone_cli.images.plan import FLOATING
 from backbone_cli.images.processor import ImageProcessor
-from backbone_cli.images.published import CLASSES
+from backbone_cli.images.published import CLASSES, REFUSED
 from tests.images.oracle import assert_same, noise, pixels, theirs
 
 # This one needs boxes in transformers.
 COMPARED = sorted(set(CLASSES) - {"VitPoseImageProcessor"})
 
-# Several classes share a row.
-ROWS = sorted({id(CLASSES[kind]): kind for kind in COMPARED}.values())
+# Several classes share a row, and most of these their steps.
+ROWS = sorted({*{id(CLASSES[kind]): kind for kind in COMPARED}.values(), *FLOATING})
 
 # Odd, tiny, a line, upright, lying, square.
 SIZES = [(1, 1), (1, 90), (90, 1), (37, 53), (64, 64), (121, 80), (7, 140)]
@@ -237,12 +238,56 @@ def test_a_photo(request):
 
 def test_a_class_that_is_not_known_is_taken_at_its_word():
     said = {"image_processor_type": "NewImageProcessor", "do_resize": True, "size": {"height": 20, "width": 30}}
+    said |= {"resample": 2, "do_rescale": False, "do_normalize": False}
     ours = ImageProcessor.from_dict(said)
     image = noise(50, 60)
     assert np.array_equal(ours.geometry(image), np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR)))
     assert ours.table[0, 255] == 255  # nothing is done that isn't asked for
     with pytest.raises(UnsupportedModel, match=r"NewImageProcessor.*patch_size, temporal"):
         ImageProcessor.from_dict({**said, "temporal": 1, "patch_size": 14})
+    assert ImageProcessor.from_dict(ours.to_dict()) == ours
+
+
+def test_a_class_that_is_not_known_must_say_what_it_does():
+    with pytest.raises(UnsupportedModel, match="unsaid could mean anything: do_resize, do_rescale, do_normalize"):
+        ImageProcessor.from_dict({"image_processor_type": "NewImageProcessor", "size": 224})
+    said = {"do_resize": True, "do_rescale": True, "do_normalize": False, "size": 224}
+    with pytest.raises(UnsupportedModel, match=r"mean anything: resample\."):
+        ImageProcessor.from_dict(said, "NewImageProcessor")
+
+
+def saved(kind):
+    """All that transformers writes of a class as it is."""
+    return json.loads(json.dumps(theirs(kind, {}).to_dict()))
+
+
+def test_no_class_of_a_composite_is_silently_another():
+    """Each is among those compared above, or is refused by its name, however much its file says."""
+    kinds = {composite.processor for composite in composites()}
+    assert kinds - set(CLASSES) <= REFUSED
+    assert not REFUSED & set(CLASSES)
+    for kind in sorted(kinds - set(CLASSES)):
+        for said in ({}, saved(kind) | {"image_processor_type": kind}):
+            with pytest.raises(UnsupportedModel, match=f"as {kind} does it"):
+                ImageProcessor.from_dict(said, kind)
+
+
+@pytest.mark.parametrize("kind", ["RfDetrImageProcessor", "YolosImageProcessor", "PerceiverImageProcessor"])
+def test_classes_with_steps_of_their_own_are_refused_though_all_their_settings_are_known(kind):
+    with pytest.raises(UnsupportedModel, match=rf"as {kind} does it: it has steps of its own\. Name one"):
+        ImageProcessor.from_dict(saved(kind), kind)
+
+
+@pytest.mark.parametrize("version", "234")
+def test_doc_layouts_way_as_transformers_saves_it(version, tmp_path):
+    """It resizes without smoothing, which makes another picture; and each version does so a little differently."""
+    kind = f"PPDocLayoutV{version}ImageProcessor"
+    theirs(kind, {}).save_pretrained(tmp_path)
+    ours = ImageProcessor.from_dict(json.loads((tmp_path / "preprocessor_config.json").read_text()))
+    for size in ((97, 130), (800, 800), (1100, 700)):
+        assert np.array_equal(
+            ours(noise(*size), return_tensors="np").pixel_values, pixels(theirs(kind, {}), noise(*size))
+        )
 
 
 @pytest.mark.parametrize(
@@ -384,6 +429,54 @@ def test_floats_from_0_to_1_as_transformers_takes_them():
     assert np.array_equal(ours(unit).pixel_values[0], pixels(theirs("ViTImageProcessor", said), unit)[0])
     with pytest.raises(UsageError, match="do_rescale=False"):
         ours(unit, do_rescale=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ViTImageProcessor", {"do_resize": False}),
+        ("ViTImageProcessor", {"do_resize": False, "do_pad": True, "pad_size": {"height": 50, "width": 60}}),
+        ("BitImageProcessor", {"do_resize": False, "crop_size": 25}),
+        ("BitImageProcessor", {"do_resize": False, "crop_size": {"height": 35, "width": 47}}),
+        ("DPTImageProcessor", {"do_resize": False, "do_pad": True, "size_divisor": 14}),
+        ("EfficientNetImageProcessor", {"do_resize": False, "include_top": True}),
+        ("MobileViTImageProcessor", {"do_resize": False, "do_flip_channel_order": True}),
+        ("DINOv3ViTImageProcessor", {"size": {"height": 20, "width": 24}}),
+        ("PPDocLayoutV2ImageProcessor", {"size": {"height": 20, "width": 24}}),
+        ("PPDocLayoutV4ImageProcessor", {"size": {"height": 50, "width": 64}}),
+        ("ZoeDepthImageProcessor", {"size": {"height": 64, "width": 64}}),
+    ],
+)
+def test_floats_stay_floats_where_no_bytes_have_to_be_resized(kind, said):
+    said = said | {"do_rescale": False}
+    unit = np.random.default_rng(0).random((30, 40, 3), dtype=np.float32)
+    got = ImageProcessor.from_dict(said, kind)(unit, return_tensors="np").pixel_values
+    assert got.dtype == np.float32
+    assert np.array_equal(got, pixels(theirs(kind, said), unit))
+
+
+def test_the_layout_of_an_array_can_be_said():
+    said = {"do_resize": False}
+    ours, oracle = ImageProcessor.from_dict(said), theirs("ViTImageProcessor", said)
+    array = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    for layout, shape in (("channels_first", (1, 3, 5, 3)), ("channels_last", (1, 3, 3, 5))):
+        got = ours(array, input_data_format=layout, return_tensors="np").pixel_values
+        assert got.shape == shape
+        assert np.array_equal(got, oracle(array, input_data_format=layout, return_tensors="np")["pixel_values"])
+    with pytest.raises(UsageError, match="is no image"):
+        ours(np.zeros((30, 40, 3), np.uint8), input_data_format="channels_first")
+    with pytest.raises(UsageError, match="'channels_first' or 'channels_last', not 'last'"):
+        ours(array, input_data_format="last")
+
+
+def test_keywords_that_change_no_pixel_are_taken():
+    processor = ImageProcessor.from_dict({"size": 16})
+    expected = processor(noise(20, 30), return_tensors="np").pixel_values
+    for given in ({"device": "cpu"}, {"disable_grouping": True}, {"data_format": "channels_first"}, {"use_fast": True}):
+        assert np.array_equal(processor(noise(20, 30), return_tensors="np", **given).pixel_values, expected)
+    assert np.array_equal(processor.preprocess(noise(20, 30), return_tensors="np").pixel_values, expected)
+    with pytest.raises(UsageError, match="data_format='channels_last' can't be had"):
+        processor(noise(20, 30), data_format="channels_last")
 
 
 def test_transparency_is_laid_on_white_where_the_class_does_so():

@@ -87,6 +87,13 @@ BEIT = (
     | {"model_type": "beit", "intermediate_size": 40, "use_relative_position_bias": True}
     | {"reshape_hidden_states": False}
 )
+FOCALNET = {
+    "model_type": "focalnet",
+    "embed_dim": 8,
+    "hidden_sizes": [8, 16, 32, 64],
+    "depths": [1, 1, 1, 1],
+    "out_features": STAGES,
+}
 VITPOSE = VIT | {"model_type": "vitpose_backbone", "image_size": [64, 96], "out_features": ["stage2", "stage4"]}
 VITDET = VIT | {"model_type": "vitdet", "num_channels": 4, "out_features": ["stage4"]}
 
@@ -206,11 +213,14 @@ HELD = (
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, SWIN),
     Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
+    Held("DFineForObjectDetection", "model.backbone.model", D_FINE, DINOV3 | UPPER),
     Held("DFineForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
     Held("Deimv2ForObjectDetection", "model.conv_encoder.backbone", D_FINE, DINOV3 | UPPER),
     Held("Deimv2ForObjectDetection", "model.conv_encoder.model", D_FINE, HGNET | UPPER),
     Held("DepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, CONVNEXT),
+    Held("DetrForObjectDetection", "model.backbone.model", DETR, DINOV3),
+    Held("DetrForObjectDetection", "model.backbone.model", DETR, FOCALNET),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, SWIN),
     Held("DetrForObjectDetection", "model.backbone.model", DETR, TIMM),
     Held("DetrForSegmentation", "detr.model.backbone.model", DETR, RESNET),
@@ -221,6 +231,7 @@ HELD = (
     Held("Mask2FormerForUniversalSegmentation", "model.pixel_level_module.encoder", MASKS, SWIN),
     Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, RESNET),
     Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, TIMM),
+    Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, FOCALNET),
     Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, RESNET),
     Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, SWIN),
     Held("MaskFormerModel", "pixel_level_module.encoder", MASKFORMER, SWIN),
@@ -239,6 +250,7 @@ HELD = (
     Held("PPOCRV5ServerDetForObjectDetection", "model.backbone", OCR, HGNET),
     Held("PPOCRV5ServerRecForTextRecognition", "model.backbone", {"hidden_size": 16}, HGNET),
     Held("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
+    Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, DINOV3 | UPPER),
     Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
     Held("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
     Held(

@@ -8,7 +8,6 @@ from backbone_cli import registry
 from backbone_cli.errors import UnsupportedModel
 
 REFUSED = [
-    ("beit", {"add_fpn": True, "out_indices": [0, 3]}, "add_fpn"),
     ("beit", {"add_fpn": True, "out_indices": [0, 1, 2, 3], "reshape_hidden_states": False}, "reshape_hidden_states"),
     ("bit", {"global_padding": "valid"}, "global_padding"),
     ("bit", {"layer_type": "basic"}, "layer_type"),

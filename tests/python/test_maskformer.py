@@ -13,6 +13,7 @@ from backbone_cli import (
     AutoBackbone,
     AutoImageProcessor,
     BackboneConfig,
+    BeitConfig,
     ConvNextConfig,
     MaskFormerConfig,
     MaskFormerForInstanceSegmentation,
@@ -20,6 +21,7 @@ from backbone_cli import (
     ResNetConfig,
     SwinConfig,
 )
+from backbone_cli.errors import StageError
 from tests.models.parity import distance, drawn, pixels
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -135,6 +137,23 @@ def test_what_is_saved_loads_everywhere(kind, tmp_path):
     again = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path), dtype="float64")
     assert again.config == ours.config
     assert distance(again(x.double()).masks_queries_logits.float(), ours(x).masks_queries_logits) < 1e-4
+
+
+def test_on_a_beit_with_a_pyramid(tmp_path):
+    """Its file says which four stages the head takes; without them there is a configuration, but no backbone."""
+    said = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "add_fpn": True}
+    ours = MaskFormerForInstanceSegmentation(small(backbone_config=BeitConfig(**said, out_indices=[1, 2, 3, 4]))).eval()
+    ours.save_pretrained(tmp_path)
+    again = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
+    assert_same(again, ours, pixels((64, 64)))
+    assert AutoImageProcessor.from_pretrained(str(tmp_path)).image_processor_type == "MaskFormerImageProcessor"
+    backbone = AutoBackbone.from_pretrained(str(tmp_path), out_indices=[1, 2, 3, 4])
+    assert backbone.strides == [4, 8, 16, 32]
+    with pytest.raises(StageError, match="exactly four stages, not 1; give four out_indices"):
+        AutoBackbone.from_pretrained(str(tmp_path))
+    with pytest.raises(StageError, match="not 2"):
+        backbone.out_indices = [1, 2]
+    assert backbone.out_indices == [1, 2, 3, 4]
 
 
 def test_its_backbone_alone(tmp_path):
