@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .configs.base import BackboneConfig
 from .configs.timm_backbone import TimmBackboneConfig
-from .errors import UsageError
+from .errors import BackboneError, UnsupportedModel, UsageError, first_line
+from .hub import Name
 from .registry import find
 from .resolve import Resolved, resolve
 
@@ -29,7 +30,7 @@ class AutoConfig:
     @classmethod
     def from_pretrained(
         cls,
-        model: str,
+        model: Name,
         *,
         revision: str | None = None,
         offline: bool = False,
@@ -50,7 +51,7 @@ class AutoImageProcessor:
     @classmethod
     def from_pretrained(
         cls,
-        model: str,
+        model: Name,
         *,
         revision: str | None = None,
         offline: bool = False,
@@ -78,7 +79,7 @@ class AutoBackbone:
     @classmethod
     def from_pretrained(
         cls,
-        model: str,
+        model: Name,
         *,
         config: BackboneConfig | None = None,
         out_indices: Sequence[int] | None = None,
@@ -164,8 +165,15 @@ def build(config: BackboneConfig) -> Backbone:
     import torch
 
     model_class = find(config.model_type).model_class()  # what it imports is not meant to be without values
-    with torch.device("meta"):
-        return model_class(config).eval()
+    try:
+        with torch.device("meta"):
+            return model_class(config).eval()
+    except BackboneError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+        raise UnsupportedModel(
+            f"No network can be built from this {config.model_type} config: {first_line(error)}"
+        ) from error
 
 
 def place(model: M, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None) -> M:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .errors import CheckpointError, first_line
+from .errors import CheckpointError, first_line, reason
 from .hub import WEIGHTS, Repo
 
 if TYPE_CHECKING:
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
 
 # The formats that weights come in, best first; an index names the shards.
 FORMATS = tuple(name for single in WEIGHTS for name in (single, f"{single}.index.json"))
+
+# What torch and safetensors raise on damaged files, each in its own way.
+DAMAGE = (
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    EOFError,
+    ImportError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 class Weights:
@@ -94,12 +113,13 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as file:
-            if file.read(24).startswith(b"version https://git-lfs"):
+        with self.blame():
+            with path.open("rb") as file:
+                start = file.read(24)
+            if start.startswith(b"version https://git-lfs"):
                 raise CheckpointError(
                     f"{path} is a Git LFS pointer and not the weights; fetch them with `git lfs pull`."
                 )
-        with self.blame():
             self._file = safe_open(path, "pt") if path.suffix == ".safetensors" else load_pickle(path)
 
     def names(self) -> Iterable[str]:
@@ -124,13 +144,11 @@ class Shard:
         what = f"'{name}' in {self.path}" if name else str(self.path)
         try:
             yield
-        except CheckpointError:
-            raise
-        except MemoryError:
-            raise
-        except KeyError as error:
-            raise CheckpointError(f"{what} is missing, although the checkpoint's index lists it there.") from error
-        except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except OSError as error:
+            raise CheckpointError(f"{what} can't be read ({reason(error)}).") from error
+        except DAMAGE as error:
+            if name and isinstance(error, KeyError):
+                raise CheckpointError(f"{what} is missing, although the checkpoint's index lists it there.") from error
             raise CheckpointError(
                 f"{what} is damaged and can't be read ({first_line(error)}). Fetch the file anew."
             ) from error
@@ -138,16 +156,16 @@ class Shard:
 
 def load_pickle(path: Path) -> dict[str, Any]:
     """A torch checkpoint, with nothing in it run."""
-    import pickle
-
     mmap = zipfile.is_zipfile(path)  # files from before torch 1.6 are not archives and can't be mapped
     try:
         with warnings.catch_warnings():  # of pickle protocols; what can't be read says so below
             warnings.simplefilter("ignore")
             tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower():
-            raise CheckpointError(f"{path} is damaged and can't be read ({first_line(error)}).") from error
+    except DAMAGE as error:
+        if "GLOBAL" not in str(error) and (text := message_in(path)):
+            raise CheckpointError(f"{path} is no checkpoint but a text ({text!r}). Fetch the file anew.") from error
+        if not isinstance(error, pickle.UnpicklingError) or "weights_only" not in str(error).lower():
+            raise  # damaged, as the caller says
         raise CheckpointError(
             f"{path} holds more than tensors, and opening it could run code; it is refused."
             " Convert it to safetensors where you trust it."
@@ -155,6 +173,14 @@ def load_pickle(path: Path) -> dict[str, Any]:
     if not isinstance(tensors, dict):
         raise CheckpointError(f"{path} should hold a mapping from names to tensors, and doesn't.")
     return tensors
+
+
+def message_in(path: Path) -> str:
+    """How a file begins that holds a web page or a message in place of weights; of any other, nothing."""
+    with path.open("rb") as file:
+        start = file.read(48)
+    text = " ".join(start.decode("ascii", errors="ignore").split())
+    return text if start.isascii() and text.isprintable() else ""
 
 
 def local_name(shard: Any) -> str:
@@ -286,7 +312,7 @@ def draw(model: torch.nn.Module, seed: int = 0) -> None:
 def drawn(name: str, like: Tensor, seed: int) -> Tensor:
     value = torch.empty_like(like, device="cpu")
     leaf = name.rpartition(".")[2]
-    if not like.is_floating_point():
+    if not like.is_floating_point() or not like.numel():
         return value.zero_()
     if like.ndim <= 1:
         return value.fill_(1.0 if leaf in ("weight", "running_var") or "scale" in leaf or "gamma" in leaf else 0.0)

@@ -10,15 +10,21 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, ModelNotFound, first_line
+from .errors import ModelError, ModelNotFound, UsageError, first_line, reason
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """The files that weights come in, best first; with `.index.json` behind it, the name of a list of shards."""
+
+
+Name = str | os.PathLike[str]
+"""What a model is named by: a text, or the path of its folder."""
 
 
 class Repo:
@@ -58,7 +64,7 @@ class Repo:
             return None
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # the last is of lists that are too deep in lists
             raise ModelError(f"{path} can't be read as JSON ({error}).") from error
         if not isinstance(said, dict):
             raise ModelError(f"{path} should hold a JSON object, and holds something else.")
@@ -75,21 +81,24 @@ class Folder(Repo):
 
     def find(self, filename: str) -> Path | None:
         path = self.path / filename
-        return path if path.is_file() else None
+        with looking_at(path):
+            return path if path.is_file() else None
 
     def identity(self, weights: bool) -> str:
         """Of the configuration, and of each weight file its size and a sample of its content."""
         import hashlib  # loads OpenSSL, which listing stages can do without
 
-        digest = hashlib.sha256(self.file("config.json").read_bytes())
-        files = (path for path in self.path.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
-        for path in sorted(files) if weights else ():
-            size = path.stat().st_size
-            digest.update(f"{path.name} {size}".encode())
-            with path.open("rb") as file:
-                for part in range(65):
-                    file.seek(part * max(0, size - 4096) // 64)
-                    digest.update(file.read(4096))
+        config = self.file("config.json")
+        with looking_at(self.path):
+            digest = hashlib.sha256(config.read_bytes())
+            files = (path for path in self.path.iterdir() if path.suffix in (".safetensors", ".bin") and path.is_file())
+            for path in sorted(files) if weights else ():
+                size = path.stat().st_size
+                digest.update(f"{path.name} {size}".encode())
+                with path.open("rb") as file:
+                    for part in range(65):
+                        file.seek(part * max(0, size - 4096) // 64)
+                        digest.update(file.read(4096))
         return f"files:{digest.hexdigest()[:16]}"
 
 
@@ -179,12 +188,46 @@ class HubRepo(Repo):
         return self.offline or bool(hf.constants.HF_HUB_OFFLINE)
 
 
-def open_repo(name: str, revision: str | None = None, offline: bool = False) -> Repo:
+@contextmanager
+def looking_at(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file or folder that can't be read into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{error.filename or path} can't be read ({reason(error)}).") from error
+
+
+def write_json(folder: str | Path, filename: str, said: Mapping[str, Any]) -> None:
+    """Write one of a model's JSON files into a folder, which is made where it is missing."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    path.joinpath(filename).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def as_text(model: Name) -> str:
+    """A model's name, which may be given as a path, as text."""
+    name = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if not isinstance(name, str):
+        raise UsageError(f"A model is named by a text or a path, not by {model!r}.")
+    return name
+
+
+def kind_of(name: str) -> str:
+    """What has this name on this disk: a "folder", a "file", or nothing ("")."""
+    try:
+        path = Path(name).expanduser()
+        return "folder" if path.is_dir() else "file" if path.exists() else ""
+    except (OSError, RuntimeError) as error:  # the latter is of a home that is nobody's
+        raise ModelNotFound(f"No folder '{name}' can be found ({reason(error)}).") from error
+
+
+def open_repo(model: Name, revision: str | None = None, offline: bool = False) -> Repo:
     """The files of the model of this name. Nothing is fetched yet."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return Folder(path)
-    if path.is_file():
+    name = as_text(model)
+    kind = kind_of(name)
+    if kind == "folder":
+        return Folder(Path(name).expanduser())
+    if kind == "file":
         raise ModelNotFound(f"'{name}' is a file; a model is a folder that holds config.json, or a hub id.")
     if name.startswith((".", "/", "~", os.sep)) or name.count("/") > 1 or not name.strip():
         raise ModelNotFound(f"There is no folder '{name}'.")

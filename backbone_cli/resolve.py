@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, TypeVar
 
 from . import composites, registry
 from .configs.base import BackboneConfig
 from .errors import ModelNotFound, UnsupportedModel, UsageError
-from .hub import Repo, open_repo
+from .hub import Name, Repo, as_text, kind_of, open_repo
 
 Config = TypeVar("Config", bound=BackboneConfig)
 
@@ -44,13 +43,14 @@ class Resolved:
 
 
 def resolve(
-    name: str, *, revision: str | None = None, offline: bool = False, timm: bool | None = None, **overrides: Any
+    model: Name, *, revision: str | None = None, offline: bool = False, timm: bool | None = None, **overrides: Any
 ) -> Resolved:
     """Find the model of this name; `overrides` win over what its config.json says.
 
     A name is that of a folder where there is one. Else it is the hub's if it has a slash, and timm's if it has none;
     `timm` says which of the two is meant.
     """
+    name = as_text(model)
     repo, said = open_model(name, revision, offline, timm)
     composite = composites.find(said["model_type"])
     if composite:
@@ -82,7 +82,7 @@ def open_model(name: str, revision: str | None, offline: bool, timm: bool | None
 
 
 def is_of_timm(name: str) -> bool:
-    return re.fullmatch(r"\w[\w.-]*", name) is not None and not Path(name).exists()
+    return re.fullmatch(r"\w[\w.-]*", name) is not None and not kind_of(name)
 
 
 def read_config(repo: Repo) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def as_timm_backbone(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(
-    name: str, cls: type[Config], *, revision: str | None = None, offline: bool = False, **overrides: Any
+    name: Name, cls: type[Config], *, revision: str | None = None, offline: bool = False, **overrides: Any
 ) -> Config:
     """The configuration of a model, which must be of the family that `cls` stands for."""
     config = resolve(name, revision=revision, offline=offline, **overrides).config

@@ -58,6 +58,8 @@ def parse_index(part: str, stage_names: Sequence[str]) -> list[int]:
     if not match:
         named = f" That is a name: use --out-features {part}." if part in stage_names else ""
         raise StageError(f"'{part}' is not a stage index; use numbers (0,2), ranges (0-3), -1 or all.{named}")
+    if len(part) > 60:  # Python itself refuses numbers of thousands of digits
+        raise StageError(f"There is no stage {part[:20]}...: the model has {list_stages(stage_names)}.")
     ends = [resolve_index(int(end), stage_names) for end in match.groups() if end is not None]
     if ends[-1] < ends[0]:
         raise StageError(f"The range {part} runs backwards; write the lower index first.")

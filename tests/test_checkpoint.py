@@ -1,6 +1,7 @@
 """Weight files that are wrong cost exit code 3 and a sentence that names the tensor and the file."""
 
 import copy
+import io
 import json
 import pickle
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from backbone_cli.auto import AutoBackbone
 from backbone_cli.checkpoint import Weights, export
 from backbone_cli.configs.swin import SwinConfig
-from backbone_cli.errors import CheckpointError
+from backbone_cli.errors import CheckpointError, ModelError
 
 NAME = "encoder.layers.0.blocks.0.layernorm_before.weight"
 
@@ -76,6 +77,45 @@ def test_a_file_that_is_no_checkpoint(folder, content, name):
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(content)
     assert name in refused(folder)
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>\n<html>", b"hello", b".", b"Moved Permanently", b"Not found\n"])
+def test_a_page_or_a_message_in_the_place_of_a_pickle(folder, content):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+    assert "is no checkpoint but a text" in refused(folder)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02.", b"\x80\x02}."])
+def test_a_pickle_that_ends_too_soon(folder, content):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+    assert "is damaged" in refused(folder)
+
+
+def test_a_damaged_pickle_of_old(folder):
+    whole = io.BytesIO()
+    torch.save({NAME: torch.ones(8)}, whole, _use_new_zipfile_serialization=False)
+    (folder / "model.safetensors").unlink()
+    for place in range(0, len(whole.getvalue()) - 40, 3):
+        content = bytearray(whole.getvalue())
+        content[place] ^= 0x55
+        (folder / "pytorch_model.bin").write_bytes(content)
+        assert "pytorch_model.bin" in refused(folder)
+
+
+def test_a_file_that_may_not_be_read(folder, monkeypatch):
+    real = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "model.safetensors":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "model.safetensors can't be read (Permission denied)" in refused(folder)
+    with pytest.raises(ModelError, match="Permission denied"):
+        load_repo(folder).identity(weights=True)
 
 
 def test_a_pointer_in_the_place_of_weights(folder):

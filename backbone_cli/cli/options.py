@@ -73,10 +73,18 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
-    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    sides = (match[1], match[2] or match[1]) if match else ("0", "0")
+    height, width = (whole("--image-size", side) for side in sides)
     if not height or not width:
         raise UsageError(f"'{text}' is not an image size; write 224, or 480x640 for height x width.")
     return height, width
+
+
+def whole(option: str, digits: str) -> int:
+    """The number that the digits are; Python itself refuses those of thousands of digits."""
+    if len(digits) > 30:
+        raise UsageError(f"{option} can't be a number of {len(digits)} digits.")
+    return int(digits)
 
 
 def require_model(model: str | None) -> str:
@@ -94,7 +102,7 @@ def parse_count(option: str, text: str) -> int | None:
         return None
     if not re.fullmatch(r"-?\d+", text):
         raise UsageError(f"{option} is a number or auto, not '{text}'.")
-    return int(text)
+    return whole(option, text)
 
 
 # What a job array calls the number of a task, the first number and how many there are.
@@ -106,7 +114,7 @@ def parse_shard(text: str | None, environ: Mapping[str, str] = os.environ) -> tu
     if text is None:
         return None
     if match := re.fullmatch(r"(\d+)/(\d+)", text):
-        return int(match[1]), int(match[2])
+        return whole("--shard", match[1]), whole("--shard", match[2])
     if text != AUTO:
         raise UsageError(f"--shard is I/N, as in 3/8, or auto, not '{text}'.")
     for number, first, count in JOBS:

@@ -30,6 +30,7 @@ def stages(
 
     found = resolve_for_files(model, revision, offline)
     height, width = options.parse_size(image_size) or found.image_size()
+    found.config.check_room(height, width, range(len(found.config.stage_names)))
     shapes = found.config.shapes(height, width)
     if as_json:
         listed = [vars(stage) | {"shape": shape} for stage, shape in zip(found.config.stages, shapes, strict=True)]

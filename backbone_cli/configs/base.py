@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..errors import StageError, UnsupportedModel, UsageError, near_miss
+from ..hub import Name, write_json
 from ..stages import Stage
 
 Config = TypeVar("Config", bound="BackboneConfig")
 
 Size = int | Sequence[int]
+
+# What the numbers of a network are at least, by the names that families have for them. Nothing that exists has one
+# above MOST, and a list as long as a wrong number says would fill the memory.
+LEAST = dict.fromkeys(
+    (
+        *("image_size", "img_size", "pretrain_image_size", "patch_size", "window_size", "kernel_size", "output_stride"),
+        *("num_channels", "embed_dim", "embedding_size", "hidden_size", "hidden_sizes", "intermediate_size"),
+        *("num_attention_heads", "num_heads", "num_experts", "num_groups", "width_factor", "focal_windows"),
+        *("stem_channels", "stem_strides", "stage_in_channels", "stage_mid_channels", "stage_out_channels"),
+        *("stage_downsample_strides", "stage_kernel_size"),
+    ),
+    1,
+) | dict.fromkeys(
+    (
+        *("depths", "num_hidden_layers", "num_stages", "stage_num_blocks", "stage_numb_of_layers", "focal_levels"),
+        *("num_register_tokens", "part_features", "pretrained_window_sizes", "mlp_ratio", "layer_norm_eps"),
+    ),
+    0,
+)
+MOST = 2**20
 
 # The two ways to say which stages are asked for.
 CHOICE = ("out_features", "out_indices")
@@ -117,6 +137,8 @@ class BackboneConfig(BackboneConfigMixin):
     aliases: ClassVar[Mapping[str, str]] = {}
     # Fields that this code can only honour at these values; any other is refused by name.
     only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    # What the numbers are at least, by field.
+    least: ClassVar[Mapping[str, int]] = LEAST
     # What a patch that sticks out of the image becomes: padded into one more, or cut off.
     partial_patches: ClassVar[str] = "padded"
     # What the feature maps are, for those who must know whether a norm or a downsampling came first.
@@ -140,6 +162,10 @@ class BackboneConfig(BackboneConfigMixin):
         for f in fields(self):
             if not fits(getattr(self, f.name), str(f.type)):
                 raise ValueError(f"{f.name}={getattr(self, f.name)!r} should be {f.type}.")
+        for name, least in self.least.items():
+            value = getattr(self, name, None)
+            if not all(least <= number <= MOST for number in numbers(value)):
+                raise ValueError(f"{name}={value!r} should lie between {least} and {MOST}.")
         self.check()
         self.set_output_features_output_indices(out_features, out_indices)
 
@@ -190,6 +216,16 @@ class BackboneConfig(BackboneConfigMixin):
         grids = self.grids(height, width)
         return [(c, h, w) for c, (h, w) in zip(self.num_features, grids, strict=True)]
 
+    def check_room(self, height: int, width: int, stages: Sequence[int] | None = None) -> None:
+        """Raise UsageError where an image of this size leaves nothing of a stage: by default, of those asked for."""
+        grids = self.grids(height, width)
+        for i in self.wanted if stages is None else stages:
+            if min(grids[i]) < 1:
+                raise UsageError(
+                    f"An image of {height}x{width} pixels is too small: nothing of it is left at"
+                    f" {self.stage_names[i]}, whose stride is {self.strides[i]}. Use a larger image size."
+                )
+
     def default_size(self) -> tuple[int, int]:
         """The image size the model was made for, where its config tells; else ImageNet's."""
         return pair(getattr(self, "image_size", None) or 224)
@@ -207,7 +243,7 @@ class BackboneConfig(BackboneConfigMixin):
         values = {cls.aliases.get(k, k): v for k, v in said.items() if not (chosen and k in CHOICE)}
         try:
             return cls(**{key: value for key, value in (values | overrides).items() if key in known})
-        except (TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             if isinstance(error, UnsupportedModel) or (chosen and isinstance(error, StageError)):
                 raise
             raise UnsupportedModel(f"This {cls.model_type} config makes no sense: {error}") from error
@@ -224,7 +260,7 @@ class BackboneConfig(BackboneConfigMixin):
         }
 
     @classmethod
-    def from_pretrained(cls: type[Config], model: str, **kwargs: Any) -> Config:
+    def from_pretrained(cls: type[Config], model: Name, **kwargs: Any) -> Config:
         """The configuration of a model on the hub or in a folder; see `AutoConfig.from_pretrained`."""
         from ..resolve import load_config
 
@@ -232,9 +268,7 @@ class BackboneConfig(BackboneConfigMixin):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into a folder, which is made where it is missing."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        path.joinpath("config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        write_json(folder, "config.json", self.to_dict())
 
 
 # A dataclass puts a field's default on its class, here on top of the mixin's properties: put them back.
@@ -255,10 +289,19 @@ def fits(value: Any, annotation: str) -> bool:
             return type(value).__name__ == annotation
         case "Size":
             return fits(value, "int") or (fits(value, "Sequence[int]") and len(value) == 2)
-        case "Sequence[int]" | "Sequence[float]" | "Sequence[str]" | "Sequence[bool]":
+        case "Sequence[int]" | "Sequence[float]" | "Sequence[str]" | "Sequence[bool]" | "Sequence[Size]":
             inner = annotation[len("Sequence[") : -1]
             return isinstance(value, list | tuple) and all(fits(item, inner) for item in value)
     return True
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """A field's numbers: itself, or those that it lists; of a field that is None, none."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from numbers(item)
+    elif value is not None:
+        yield value
 
 
 def describe(cls: type) -> None:

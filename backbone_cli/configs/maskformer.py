@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import UnsupportedModel, UsageError, near_miss
+from ..hub import Name, open_repo, write_json
 from .base import BackboneConfig
 
 
@@ -73,8 +73,10 @@ class MaskFormerConfig:
     init_xavier_std: float = 1.0
     use_auxiliary_loss: bool = False
     output_auxiliary_logits: bool | None = None
+    # Whether what `backbone` names is to be read without the network.
+    offline: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, offline: bool) -> None:
         if self.backbone_config is not None and self.backbone is not None:
             raise UsageError("A MaskFormer's backbone is given as backbone or as backbone_config, not as both.")
         if self.use_pretrained_backbone and self.backbone is None:
@@ -82,16 +84,15 @@ class MaskFormerConfig:
         decoder: Any = self.decoder_config
         if not isinstance(decoder, DetrDecoderConfig):
             self.decoder_config = DetrDecoderConfig.from_dict(decoder or {})
-        self.backbone_config = self.pyramid(self.inner())
+        self.backbone_config = self.pyramid(self.inner(offline))
         labels = {int(i): name for i, name in (self.id2label or {0: "LABEL_0", 1: "LABEL_1"}).items()}
         if self.num_labels not in (None, len(labels)):
             labels = {i: f"LABEL_{i}" for i in range(self.num_labels or 0)}
         self.id2label, self.num_labels = labels, len(labels)
 
-    def inner(self) -> dict[str, Any]:
+    def inner(self, offline: bool) -> dict[str, Any]:
         """What the backbone's config.json says."""
         from .. import composites
-        from ..hub import open_repo
         from ..resolve import read_config
 
         row = composites.find(self.model_type)
@@ -101,7 +102,7 @@ class MaskFormerConfig:
             "backbone_config": given.to_dict() if isinstance(given, BackboneConfig) else given,
             "backbone": self.backbone,
         } | ({} if self.use_timm_backbone is None else {"use_timm_backbone": self.use_timm_backbone})
-        inner = dict(row.find(said, lambda name: read_config(open_repo(name))))
+        inner = dict(row.find(said, lambda name: read_config(open_repo(name, offline=offline))))
         return inner | {"model_type": row.becomes.get(inner["model_type"], inner["model_type"])}
 
     def pyramid(self, inner: dict[str, Any]) -> BackboneConfig:
@@ -114,7 +115,7 @@ class MaskFormerConfig:
         return config
 
     @classmethod
-    def from_dict(cls, said: Mapping[str, Any], **overrides: Any) -> MaskFormerConfig:
+    def from_dict(cls, said: Mapping[str, Any], *, offline: bool = False, **overrides: Any) -> MaskFormerConfig:
         """From what a `config.json` says; `overrides` win over it."""
         known = {f.name for f in fields(cls)}
         if unknown := [key for key in overrides if key not in known]:
@@ -123,7 +124,7 @@ class MaskFormerConfig:
         said = {k: v for k, v in said.items() if k in known and k != "use_pretrained_backbone"}
         if said.get("backbone_config") is not None:
             said |= dict.fromkeys(("backbone", "backbone_kwargs", "use_timm_backbone"))
-        return cls(**(said | overrides))
+        return cls(**(said | overrides), offline=offline)
 
     def to_dict(self) -> dict[str, Any]:
         """What `config.json` says: the backbone's configuration in full, and not the name it came from."""
@@ -135,19 +136,16 @@ class MaskFormerConfig:
 
     @classmethod
     def from_pretrained(
-        cls, model: str, *, revision: str | None = None, offline: bool = False, **overrides: Any
+        cls, model: Name, *, revision: str | None = None, offline: bool = False, **overrides: Any
     ) -> MaskFormerConfig:
         """The configuration of a MaskFormer on the hub or in a folder; `overrides` win over what it says."""
-        from ..hub import open_repo
         from ..resolve import read_config
 
         said = read_config(open_repo(model, revision, offline))
         if said["model_type"] != cls.model_type:
             raise UsageError(f"'{model}' is a {said['model_type']} model, not a {cls.model_type}.")
-        return cls.from_dict(said, **overrides)
+        return cls.from_dict(said, offline=offline, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into a folder, which is made where it is missing."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        path.joinpath("config.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        write_json(folder, "config.json", self.to_dict())

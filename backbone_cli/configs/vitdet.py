@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import Size
+from .base import LEAST, Size
 from .plain import PlainConfig
 
 
@@ -15,6 +15,7 @@ class VitDetConfig(PlainConfig):
     model_type: ClassVar[str] = "vitdet"
     maps_are: ClassVar[str] = "each block's output, with no norm after it"
     only: ClassVar = {"reshape_hidden_states": (True,)}
+    least: ClassVar = LEAST | {"window_size": 0}
 
     pretrain_image_size: Size = 224
     mlp_ratio: float = 4

@@ -22,6 +22,7 @@ from ..auto import AutoBackbone, load, place, saved_dtype
 from ..checkpoint import Weights, fill
 from ..configs.maskformer import DetrDecoderConfig, MaskFormerConfig
 from ..errors import UsageError
+from ..hub import Name
 from ..models.base import Backbone, Model, Names, Output, Source
 from ..models.layers import activation, of_sizes
 from ..resolve import resolve
@@ -119,7 +120,7 @@ class MaskFormerForInstanceSegmentation(Segments, Model):
     @classmethod
     def from_pretrained(
         cls,
-        model: str,
+        model: Name,
         *,
         revision: str | None = None,
         offline: bool = False,
@@ -131,7 +132,7 @@ class MaskFormerForInstanceSegmentation(Segments, Model):
         found = resolve(model, revision=revision, offline=offline)
         if found.inside != MaskFormerConfig.model_type:
             raise UsageError(f"'{model}' is a {found.inside or found.family.model_type} model, not a maskformer.")
-        config = MaskFormerConfig.from_dict(found.repo.json("config.json") or {}, **overrides)
+        config = MaskFormerConfig.from_dict(found.repo.json("config.json") or {}, offline=offline, **overrides)
         encoder = load(replace(found, config=config.backbone_config))
         with torch.device("meta"):
             whole = cls(config, encoder).eval()

@@ -103,7 +103,9 @@ def blame(name: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that is not read here.") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} is too large: {first_line(error)}") from error
+        raise ImageError(
+            f"{name} is too large ({first_line(error).rstrip('.')}); raise --max-pixels (max_pixels=...) to read it."
+        ) from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into the memory.") from error
     except DAMAGE as error:

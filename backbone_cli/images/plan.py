@@ -8,7 +8,6 @@ is not applied.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .. import composites
 from ..errors import ImageError, UnsupportedModel
+from ..hub import write_json
 from .published import BICUBIC, BILINEAR, CLASSES, DETR, MASKFORMER, REFUSED, SILENT, UNKNOWN, Row
 
 if TYPE_CHECKING:
@@ -69,6 +69,12 @@ class Plan:
         for size in (self.size, self.crop_size, self.pad_size):
             if size and min(size.values()) < 1:
                 raise ValueError(f"a size of {size} holds no pixel")
+        for size in (self.crop_size, self.pad_size):
+            if size and math.prod(size.values()) > MAX_PIXELS:
+                raise ValueError(f"a size of {size} holds more than {MAX_PIXELS:,} pixels")
+        for name in ("crop_pct", "size_divisor", "ensure_multiple_of", "rescale_factor"):
+            if (value := getattr(self, name)) is not None and not (is_number(value) and value >= 0):
+                raise ValueError(f"{name} is {value!r}")
         if self.resample not in range(6):
             raise ValueError(f"there is no resampling filter {self.resample!r}")
         if self.image_processor_type in FLOATING and self.resample not in (BILINEAR, BICUBIC):
@@ -77,8 +83,15 @@ class Plan:
         if self.do_normalize and (self.image_mean is None or not scales or 0 in scales):
             raise ValueError(f"images can't be normalised by mean {self.image_mean} and deviation {self.image_std}")
         for name in ("image_mean", "image_std"):
-            if isinstance(value := getattr(self, name), tuple) and len(value) != 3:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != 3:
                 raise ValueError(f"{name} has {len(value)} values for 3 channels")
+            if value is not None and not all(map(is_number, value if isinstance(value, tuple) else (value,))):
+                raise ValueError(f"{name} is {value!r}")
+        try:
+            self.resized(640, 480)
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise ValueError(f"images can't be resized to a size of {self.size}") from error
 
     # --- sizes ----------------------------------------------------------------------------------------------
 
@@ -115,7 +128,13 @@ class Plan:
         """`resized` of the image with its reflections, where that is a size that can be made."""
         rows, columns = self.reflected(height, width)
         target = self.resized(height + 2 * rows, width + 2 * columns)
-        if min(target) < 1 or target[0] * target[1] > max(MAX_PIXELS, height * width):
+        most = max(MAX_PIXELS, height * width)
+        if math.prod(self.resized(1000, 1000)) > most:  # whatever the image's shape
+            raise ImageError(
+                f"An image of {height} x {width} would be resized to {target[0]} x {target[1]}, which is too large."
+                " Choose a smaller size for the model's images (--image-size)."
+            )
+        if min(target) < 1 or target[0] * target[1] > most:
             raise ImageError(
                 f"An image of {height} x {width} is too long and narrow: it would be resized to"
                 f" {target[0]} x {target[1]}. Cut it to a more usual shape, or give --image-size."
@@ -174,8 +193,11 @@ class Plan:
         """From what a `preprocessor_config.json` says; what it leaves out is as the class has it."""
         kind = class_name(said) or kind_if_unsaid
         try:
+            for key in ("size", "crop_size", "pad_size"):
+                if isinstance(said.get(key), bool):  # which Python would take for a number
+                    raise ValueError(f"{key} is {said[key]}")
             return cls(image_processor_type=kind, **settings(said, kind))
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             if isinstance(error, UnsupportedModel):
                 raise
             raise UnsupportedModel(f"This {kind}'s preprocessor_config.json makes no sense: {error}.") from error
@@ -194,11 +216,9 @@ class Plan:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `preprocessor_config.json` into a folder, which is made where it is missing."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
         # transformers chokes on the backend's name.
         said = {key: value for key, value in self.to_dict().items() if key != "backend"}
-        path.joinpath("preprocessor_config.json").write_text(json.dumps(said, indent=2) + "\n")
+        write_json(folder, "preprocessor_config.json", said)
 
 
 # --- from a size to a size, class by class -----------------------------------------------------------------------
@@ -320,6 +340,10 @@ RESIZE: Mapping[str, Callable[[Plan, int, int], Size]] = {
     "PoolFormerImageProcessor": poolformer,
     **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), to_multiple),
 }
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def window(size: Size) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch.utils._pytree import register_pytree_node
 from ..checkpoint import Weights, put, save
 from ..configs.base import BackboneConfig, BackboneConfigMixin, describe
 from ..errors import StageError, UsageError
+from ..hub import Name
 from ..stages import list_stages
 
 B = TypeVar("B", bound="Backbone")
@@ -283,7 +284,7 @@ class Backbone(BackboneMixin, Model):
     # --- reading and writing --------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls: type[B], model: str, **kwargs: Any) -> B:
+    def from_pretrained(cls: type[B], model: Name, **kwargs: Any) -> B:
         """Load a model of this family from the hub or a folder; see `AutoBackbone.from_pretrained`."""
         from ..auto import AutoBackbone
 

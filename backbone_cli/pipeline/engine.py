@@ -134,11 +134,21 @@ class Engine:
     save_dtype: torch.dtype
     most: int | None = field(default=None, init=False)
     """How many images fit at once, from when that is known the hard way."""
+    taken: set[tuple[int, int]] = field(default_factory=set, init=False)
+    """Sizes of images that the model was found to take."""
     copies: torch.cuda.Stream | None = field(default=None, init=False)
     """Where maps are copied back, beside what is computed."""
 
     def __call__(self, pixels: Array) -> Iterable[Maps | ImageError]:
         """On CUDA it comes back at once, and what it gives is waited for when it is looked at."""
+        height, width = pixels.shape[1:3]
+        if (height, width) not in self.taken:
+            try:
+                self.model.config.check_room(height, width)
+            except UsageError as error:
+                unfit = ImageError(str(error))
+                return [unfit for _ in pixels]
+            self.taken.add((height, width))
         at_once = min(len(pixels), self.most or len(pixels))
         try:
             parts = [self.launch(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
@@ -152,7 +162,6 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if at_once == 1:
-            height, width = pixels.shape[1:3]
             lost = ImageError(f"A single image of {height} x {width} does not fit into the memory of {self.device}.")
             return [lost for _ in pixels]
         self.most = at_once // 2

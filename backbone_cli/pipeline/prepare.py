@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError, UsageError
+from ..errors import OutputError, UnsupportedModel, UsageError
 from ..resolve import Resolved, resolve_for_files
 from ..stages import choose
 from ..versions import installed
@@ -209,15 +209,27 @@ def prepare(request: Request) -> Job:
 
 def look_up(request: Request, unless_named: tuple[str, ...] = ()) -> tuple[Resolved, ImageProcessor]:
     """The model that was named, with the stages that were asked for, or else these, and its processor."""
+    from ..images.plan import MAX_PIXELS
     from ..images.processor import load_processor
 
     found = resolve_for_files(request.model, request.revision, request.offline)
     indices = request.out_indices or (() if request.out_features else unless_named)
     found.config.out_indices = choose(found.config.stage_names, indices, request.out_features)
+    channels = getattr(found.config, "num_channels", 3)
+    if channels != 3:
+        raise UnsupportedModel(
+            f"'{request.model}' takes images of {channels} channels, and photos are read with 3."
+            " Call it from Python, with pixels of your own."
+        )
+    if request.image_size and math.prod(request.image_size) > max(MAX_PIXELS, request.max_pixels):
+        height, width = request.image_size
+        raise UsageError(f"--image-size {height}x{width} is too large; an image has at most {MAX_PIXELS:,} pixels.")
     processor = load_processor(found)
     if request.image_size:
         found.config.expect(*request.image_size)
         processor = processor.with_size(request.image_size)
+    if processor.fixed_size:
+        found.config.check_room(*processor.fixed_size)
     return found, processor
 
 

@@ -57,13 +57,16 @@ class Request:
             raise UsageError("-0/--null is about paths on standard input; give `-` as an input.")
         if self.save_dtype == "bfloat16" and self.format == "npy":
             raise UsageError("npy files can't hold bfloat16; use --format safetensors, or --save-dtype float16.")
-        for option, value, least in (
-            ("--batch-size", self.batch_size, 1),
-            ("--workers", self.workers, 0),
-            ("--max-pixels", self.max_pixels, 1),
+        for option, value, least, most in (
+            ("--batch-size", self.batch_size, 1, 2**31),
+            ("--workers", self.workers, 0, 2**31),
+            ("--max-pixels", self.max_pixels, 1, None),
+            ("--seed", self.seed, -(2**63), 2**64 - 1),  # torch's own limits
         ):
             if value is not None and value < least:
                 raise UsageError(f"{option} must be at least {least}, not {value}.")
+            if value is not None and most is not None and value > most:
+                raise UsageError(f"{option} must be at most {most}, not {value}.")
         if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
             raise UsageError("--shard I/N counts from 1 to N, as in 3/8.")
         if self.to_stdout and (self.layout == "stacked" or self.shard or self.overwrite):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from backbone_cli.auto import AutoBackbone
 from backbone_cli.cli import run
+from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.images.processor import ImageProcessor
 from backbone_cli.pipeline.formats import read_array, read_entries
@@ -266,3 +267,18 @@ def test_two_devices_write_what_one_does(model, photos, tmp_path):
     assert extract(*inputs, "-o", "one") == 1
     assert extract(*inputs, "-o", "two", "--device", "cpu:0,cpu:1") == 1
     assert tree(Path("one")) == tree(Path("two"))
+
+
+def test_an_image_smaller_than_a_patch_costs_itself_alone(tmp_path, capsys):
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+    AutoBackbone.from_config(config).save_pretrained("vit")
+    ImageProcessor.from_dict({"do_resize": False, "do_center_crop": False}).save_pretrained("vit")
+    Path("in").mkdir()
+    for name, side in (("small", 7), ("large", 28)):
+        Image.new("RGB", (side, side)).save(f"in/{name}.png")
+    assert extract("-m", "vit", "in") == 1
+    assert "small.png: An image of 7x7 pixels is too small" in capsys.readouterr().err
+    assert Path("features/large.stage1.npy").is_file()
+    assert extract("-m", "vit", "in", "--image-size", "8", "-o", "other") == 2
+    assert "8x8 pixels is too small" in capsys.readouterr().err
+    assert not Path("other").exists()

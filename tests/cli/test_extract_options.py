@@ -8,8 +8,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 import typer
+from PIL import Image
 
-from backbone_cli.cli import app, options
+from backbone_cli.cli import app, options, run
+from backbone_cli.configs.resnet import ResNetConfig
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline.request import Request
 
@@ -113,3 +115,35 @@ def test_shards_by_hand():
             options.parse_shard(text)
     with pytest.raises(UsageError, match="no job array"):
         options.parse_shard("auto", {"RANK": "1"})
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--seed", str(2**64)),
+        ("-b", str(2**63)),
+        ("-b", LONG),
+        ("--shard", f"1/{LONG}"),
+        ("--image-size", LONG),
+        ("--image-size", "100000"),
+        ("--out-indices", LONG),
+        ("--out-indices", f"0-{LONG}"),
+    ],
+)
+def test_numbers_that_are_too_large(option, value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]).save_pretrained(tmp_path)
+    Image.new("RGB", (20, 10)).save("a.png")
+    assert run(["extract", "-m", str(tmp_path), "a.png", "--random-init", option, value]) == 2
+    assert len(capsys.readouterr().err) < 500
+
+
+def test_a_model_of_four_channels(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ResNetConfig(num_channels=4, embedding_size=8, hidden_sizes=[8], depths=[1]).save_pretrained(tmp_path)
+    Image.new("RGB", (20, 10)).save("a.png")
+    assert run(["extract", "-m", str(tmp_path), "a.png", "--random-init"]) == 3
+    assert "takes images of 4 channels" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from backbone_cli.cli import run
+from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.resnet import ResNetConfig
 from backbone_cli.configs.swin import SwinConfig
 
@@ -80,3 +81,22 @@ def test_configs_that_make_no_sense(config, said, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config)
     assert run(["stages", str(tmp_path)]) == 3
     assert said in capsys.readouterr().err
+
+
+def test_an_image_size_that_leaves_nothing_of_a_stage(tmp_path, capsys):
+    Dinov2Config().save_pretrained(tmp_path)
+    assert run(["stages", str(tmp_path), "--image-size", "8"]) == 2
+    printed = capsys.readouterr()
+    assert "8x8 pixels is too small" in printed.err and not printed.out
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" + "b" * 300])
+def test_a_name_that_is_too_long(name, capsys):
+    assert run(["stages", name]) == 3
+    assert "folder" in capsys.readouterr().err
+
+
+def test_json_that_is_too_deep(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    assert run(["stages", str(tmp_path)]) == 3
+    assert "can't be read as JSON" in capsys.readouterr().err

@@ -138,3 +138,30 @@ ImageProcessor.from_dict({})(Image.new("RGB", (30, 20)), return_tensors="np")
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"crop_pct": "x", "image_processor_type": "ConvNextImageProcessor"},
+        {"crop_pct": [1], "image_processor_type": "PoolFormerImageProcessor"},
+        {"crop_pct": float("nan"), "image_processor_type": "ConvNextImageProcessor"},
+        {"image_mean": "x"},
+        {"image_mean": {}},
+        {"image_std": {}},
+        {"image_std": [0.5, 0.5, float("inf")]},
+        {"rescale_factor": "x"},
+        {"do_center_crop": True, "crop_size": True},
+        {"do_center_crop": True, "crop_size": 10**30},
+        {"size": float("inf")},
+        {"size": {"shortest_edge": 20}, "image_processor_type": "DPTImageProcessor"},
+        {"size": {"shortest_edge": 20}, "image_processor_type": "PromptDepthAnythingImageProcessor"},
+        *(
+            {"size": {"longest_edge": 20}, "crop_pct": 0.9, "image_processor_type": f"{kind}ImageProcessor"}
+            for kind in ("ConvNext", "PoolFormer", "Levit")
+        ),
+    ],
+)
+def test_settings_that_make_no_sense(said, tmp_path):
+    with pytest.raises(UnsupportedModel, match="makes no sense"):
+        AutoImageProcessor.from_pretrained(model(tmp_path, files={"preprocessor_config.json": said}))

@@ -531,3 +531,9 @@ def test_what_a_call_returns_goes_into_a_model():
     assert returned.to(torch.float16).pixel_values.dtype == torch.float16
     with pytest.raises(AttributeError):
         _ = returned.labels
+
+
+@pytest.mark.parametrize("size", [{"shortest_edge": 100_000}, {"height": 100_000, "width": 100_000}])
+def test_a_size_that_is_too_large_is_not_the_images_fault(size):
+    with pytest.raises(ImageError, match="which is too large"):
+        ImageProcessor.from_dict({"size": size}).resize_target(40, 50)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from backbone_cli import registry
-from backbone_cli.errors import UnsupportedModel
+from backbone_cli import AutoBackbone, Dinov2Config, VitDetConfig, registry
+from backbone_cli.errors import UnsupportedModel, UsageError
 
 REFUSED = [
     ("beit", {"add_fpn": True, "out_indices": [0, 1, 2, 3], "reshape_hidden_states": False}, "reshape_hidden_states"),
@@ -22,6 +22,17 @@ REFUSED = [
     ("focalnet", {"focal_windows": [3, 4, 3, 3]}, "focal_windows"),
     ("focalnet", {"focal_levels": [3]}, "focal_levels"),
     ("vitdet", {"reshape_hidden_states": False}, "reshape_hidden_states"),
+    ("vitdet", {"window_size": -1}, "window_size"),
+    ("dinov2", {"patch_size": 0}, "patch_size"),
+    ("dinov2", {"patch_size": [14, -1]}, "patch_size"),
+    ("dinov2", {"num_attention_heads": -1}, "num_attention_heads"),
+    ("dinov2", {"mlp_ratio": float("nan")}, "mlp_ratio"),
+    ("dinov2", {"num_hidden_layers": 10**30}, "num_hidden_layers"),
+    ("swin", {"embed_dim": -1}, "embed_dim"),
+    ("swin", {"window_size": 0}, "window_size"),
+    ("resnet", {"num_channels": -1}, "num_channels"),
+    ("resnet", {"embedding_size": 10**30}, "embedding_size"),
+    ("hgnet_v2", {"stem_strides": [2, 1, 1, [2, 0], 1]}, "stem_strides"),
 ]
 
 
@@ -29,3 +40,19 @@ REFUSED = [
 def test_the_switch_is_named(model_type, said, switch):
     with pytest.raises(UnsupportedModel, match=switch):
         registry.find(model_type).config_class().from_dict(said)
+
+
+def test_windows_that_are_none():
+    assert VitDetConfig(window_size=0).window(0) == 0
+
+
+def test_a_network_that_torch_can_not_build():
+    with pytest.raises(UnsupportedModel, match="No network can be built from this dinov2 config"):
+        AutoBackbone.from_config(Dinov2Config(hidden_size=2**20, patch_size=2**20, num_attention_heads=1))
+
+
+def test_an_image_that_leaves_nothing_of_a_stage():
+    config = Dinov2Config()
+    config.check_room(14, 14)
+    with pytest.raises(UsageError, match="14x13 pixels is too small: nothing of it is left at stage12"):
+        config.check_room(14, 13)

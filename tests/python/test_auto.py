@@ -1,6 +1,7 @@
 """AutoConfig and AutoBackbone: the documented keywords, and mistakes in them."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from backbone_cli import (
     AutoBackbone,
     AutoConfig,
+    AutoImageProcessor,
     MaskFormerConfig,
     ResNetBackbone,
     ResNetConfig,
@@ -16,7 +18,7 @@ from backbone_cli import (
     TimmBackbone,
     TimmBackboneConfig,
 )
-from backbone_cli.errors import ModelNotFound, UnsupportedModel
+from backbone_cli.errors import ModelNotFound, UnsupportedModel, UsageError
 from tests.models.parity import pixels
 
 SMALL = {"embedding_size": 8, "hidden_sizes": [16, 24], "depths": [1, 1]}
@@ -113,3 +115,18 @@ def test_what_can_not_be_found(folder, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "resnett"}')
     with pytest.raises(UnsupportedModel, match=r"'resnett' are not supported\. Did you mean 'resnet'"):
         AutoConfig.from_pretrained(str(tmp_path))
+
+
+def test_a_path_is_a_name(folder):
+    path = Path(folder)
+    assert same(AutoBackbone.from_pretrained(path), AutoBackbone.from_pretrained(folder))
+    assert same(ResNetBackbone.from_pretrained(path), AutoBackbone.from_pretrained(folder))
+    assert AutoConfig.from_pretrained(path) == ResNetConfig.from_pretrained(path)
+    assert AutoImageProcessor.from_pretrained(path) == AutoImageProcessor.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"net"])
+def test_what_is_no_name(name):
+    for load in (AutoBackbone, AutoConfig, AutoImageProcessor, MaskFormerConfig):
+        with pytest.raises(UsageError, match="named by a text or a path"):
+            load.from_pretrained(name)

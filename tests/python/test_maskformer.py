@@ -1,12 +1,14 @@
 """MaskFormer on several backbones, held against transformers with drawn weights, there and back through files."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import torch
 import transformers
 import transformers.models.maskformer.modeling_maskformer as theirs
+from huggingface_hub import constants
 from torch import nn
 
 from backbone_cli import (
@@ -21,7 +23,8 @@ from backbone_cli import (
     ResNetConfig,
     SwinConfig,
 )
-from backbone_cli.errors import StageError
+from backbone_cli.errors import ModelNotFound, StageError
+from backbone_cli.hub import HubRepo
 from tests.models.parity import distance, drawn, pixels
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -300,3 +303,13 @@ def test_wrong_calls_for_segments():
         model.post_process_semantic_segmentation(predictions(0), target_sizes=[(4, 4)])
     with pytest.raises(ValueError, match="ask for one of them"):
         model.post_process_instance_segmentation(predictions(0), return_coco_annotation=True, return_binary_maps=True)
+
+
+def test_the_backbone_that_is_named_is_read_offline_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(HubRepo, "download", lambda *_: pytest.fail("the network was asked"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "maskformer", "backbone": "org/none-such", "use_timm_backbone": False})
+    )
+    with pytest.raises(ModelNotFound, match="not in the cache"):
+        MaskFormerConfig.from_pretrained(tmp_path, offline=True)
