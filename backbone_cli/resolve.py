@@ -39,7 +39,11 @@ class Resolved:
             return self.config.default_size()
         from .images.plan import Plan, load_plan
 
-        return load_plan(self, Plan).fixed_size or self.config.default_size()
+        try:
+            fixed = load_plan(self, Plan).fixed_size
+        except UnsupportedModel:  # which concerns those who bring images
+            fixed = None
+        return fixed or self.config.default_size()
 
 
 def resolve(

@@ -8,6 +8,7 @@ from backbone_cli.cli import run
 from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.resnet import ResNetConfig
 from backbone_cli.configs.swin import SwinConfig
+from backbone_cli.configs.vitdet import VitDetConfig
 
 
 @pytest.fixture
@@ -100,3 +101,10 @@ def test_json_that_is_too_deep(tmp_path, capsys):
     (tmp_path / "config.json").write_text("[" * 100_000)
     assert run(["stages", str(tmp_path)]) == 3
     assert "can't be read as JSON" in capsys.readouterr().err
+
+
+def test_a_processor_that_is_refused_is_not_needed(tmp_path, capsys):
+    VitDetConfig(image_size=64, hidden_size=24, num_attention_heads=2, num_hidden_layers=2).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "VitMatteImageProcessor"}')
+    assert run(["stages", str(tmp_path)]) == 0
+    assert "64x64 pixels" in capsys.readouterr().out
