@@ -67,3 +67,18 @@ def test_the_process_leaves_nothing_undone(arg, code):
     done = subprocess.run([sys.executable, "-c", script, arg], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stdout.endswith("the last word\n")
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_quiet():
+    script = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from backbone_cli.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
