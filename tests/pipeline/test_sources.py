@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline import sources
 from backbone_cli.pipeline.claims import Claims, count
+from backbone_cli.pipeline.ledger import Ledger
 from backbone_cli.pipeline.sources import Sources, part_of, read_list
 
 
@@ -270,7 +273,15 @@ def test_links_in_a_tar_that_lead_to_no_bytes(tmp_path):
     assert found.skipped == 1
 
 
-# --- claims and shards ------------------------------------------------------------------------------------------
+# --- ledgers, claims and shards ---------------------------------------------------------------------------------
+
+
+def test_a_ledger_may_be_forgotten_in_another_thread():
+    ledgers = [Ledger("name")]
+    thread = threading.Thread(target=ledgers.clear)
+    thread.start()
+    thread.join()
+    gc.collect()  # what can't be closed would be told here, as an error
 
 
 def test_two_inputs_with_one_name(tmp_path):
