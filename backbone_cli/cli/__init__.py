@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..errors import BackboneError
-from .console import ReaderGone, console
+from ..errors import BackboneError, OutputError
+from .console import ReaderGone, console, open_streams
 
 INTERRUPTED = 130
 
@@ -99,9 +97,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         console.say("Interrupted; what was finished is kept.")
         return INTERRUPTED
-    except (ReaderGone, BrokenPipeError):
-        # What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
         return INTERRUPTED
     except Exception as error:
         console.error(
@@ -120,11 +116,8 @@ def show_traceback() -> None:
 
 
 def main() -> None:
-    # Importing torch makes half a million objects, none of them garbage; looking for some takes a sixth of its time.
-    gc.set_threshold(100_000, 50, 50)
-    with Path(os.devnull).open("w") as nowhere:
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # where our parent closed them
-        leave(run())
+    open_streams()
+    leave(run())
 
 
 def leave(code: int) -> NoReturn:
@@ -133,6 +126,8 @@ def leave(code: int) -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:  # whoever read it is gone
+    except ReaderGone:
         code = code or INTERRUPTED
+    except OutputError as error:
+        code = code or error.exit_code
     os._exit(code)

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
 
 from ..errors import OutputError
 
 
 class ReaderGone(Exception):
     """Whoever read standard output has seen enough."""
+
+
+class Out(io.FileIO):
+    """Standard output. That it can't be written is told once, as an error of ours, whoever was writing to it."""
+
+    lost = False
+
+    def write(self, data: Any) -> int:
+        if self.lost:  # what is still buffered must not raise again
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.lost = True
+            if isinstance(error, BrokenPipeError):
+                raise ReaderGone from error
+            raise OutputError(f"Standard output can't be written ({error.strerror}).") from error
+
+
+class Err(io.FileIO):
+    """Standard error. Where it can't be written there is nobody to tell, and the work goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def open_streams() -> None:
+    """Have the standard streams written as told above, with escapes for what they can't encode."""
+    sys.stdout = rewired(sys.stdout, Out)
+    sys.stderr = rewired(sys.stderr, Err)
+
+
+def rewired(stream: TextIO | None, kind: type[io.FileIO]) -> TextIO:
+    if stream is None:  # our parent closed it
+        return Path(os.devnull).open("w")
+    raw = kind(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=stream.isatty() or kind is Err
+    )
 
 
 @dataclass
@@ -21,13 +67,8 @@ class Console:
 
     def data(self, text: str) -> None:
         """A result, on standard output."""
-        try:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            raise ReaderGone from error
-        except OSError as error:
-            raise OutputError(f"Standard output can't be written ({error.strerror}).") from error
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """Something good to know; --quiet hides it."""

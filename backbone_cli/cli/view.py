@@ -148,6 +148,8 @@ def parse_output(output: str | None, suffixes: tuple[str, ...] = (".png", ".html
     """Told before anything is computed, where it can't be written. A slash stands for a folder."""
     if output is None:
         return None
+    if not output:
+        raise UsageError("--output is an empty text; is a variable of the shell unset?")
     path = Path(output)
     if "/" in suffixes and (output.endswith("/") or path.is_dir()):
         return path
@@ -195,13 +197,15 @@ def show(photos: list[Seen], strides: dict[str, int]) -> None:
     """A preview in colour, where the terminal has colours; else a table of the stages."""
     from rich.console import Console
 
+    from ..view.drawing import printable
     from ..view.reduce import principal
     from ..view.terminal import preview
 
     screen = Console(file=sys.stdout, highlight=False)
     if not screen.is_terminal or screen.no_color or screen.color_system in (None, "standard"):
         for photo in photos:
-            console.data(f"{photo.name}, seen at {photo.picture.shape[0]}x{photo.picture.shape[1]} pixels")
+            height, width = photo.picture.shape[:2]
+            console.data(f"{printable(photo.name)}, seen at {height}x{width} pixels")
             console.data(table(("stage", "shape", "stride", "min", "mean", "max", "std"), rows(photo, strides)))
         return
     components = {stage: principal([photo.maps[stage] for photo in photos]) for stage in photos[0].maps}

@@ -8,6 +8,7 @@ no such order of steps; they finish an image at once.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -274,3 +275,11 @@ def cut(pixels: Floats, height: int, width: int) -> Floats:
 def load_processor(found: Resolved) -> ImageProcessor:
     """The image processor of a model that was found."""
     return load_plan(found, ImageProcessor)
+
+
+def read_processor(said: Mapping[str, Any]) -> ImageProcessor:
+    """The image processor whose `to_dict` said this."""
+    from .timm import TimmImageProcessor
+
+    is_timm = said.get("image_processor_type") == TimmImageProcessor.image_processor_type
+    return TimmImageProcessor.from_dict(said) if is_timm else ImageProcessor.from_dict(said)

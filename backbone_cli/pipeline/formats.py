@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import tokenize
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -42,6 +43,22 @@ class Entry:
 
 class Damaged(ValueError):
     """A file that is not what its name says, or not all of it."""
+
+
+# What a header can make numpy, json and the code below raise.
+UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
+LONGEST_HEADER = 100_000_000
+"""Of a safetensors file, as the format has it."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -101,7 +118,7 @@ def read_entries(path: Path, form: str) -> dict[str, Entry]:
     with path.open("rb") as file:
         try:
             entries = npy_entries(file) if form == "npy" else safetensors_entries(file)
-        except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, EOFError) as error:
+        except UNREADABLE as error:
             raise Damaged(f"its header can't be read ({error})") from error
         size = file.seek(0, os.SEEK_END)
     end = max((entry.end for entry in entries.values()), default=size)
@@ -117,7 +134,7 @@ def npy_entries(file: IO[bytes]) -> dict[str, Entry]:
     names = [name for name, stored in STORED.items() if stored == dtype and name != "bfloat16"]
     if fortran or not names:
         raise ValueError(f"an array of {dtype} is none that backbone writes")
-    return {"": Entry(names[0], shape, file.tell())}
+    return {"": checked(Entry(names[0], shape, file.tell()))}
 
 
 def safetensors_entries(file: IO[bytes]) -> dict[str, Entry]:
@@ -126,12 +143,27 @@ def safetensors_entries(file: IO[bytes]) -> dict[str, Entry]:
     size = os.fstat(file.fileno()).st_size
     if len(head) < 8 or length > size - 8:
         raise ValueError("the file ends inside it")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"it would have {length} bytes")
     names = {tag: name for name, tag, _ in DTYPES}
-    return {
-        name: Entry(names[about["dtype"]], tuple(about["shape"]), 8 + length + about["data_offsets"][0])
-        for name, about in json.loads(file.read(length)).items()
-        if name != "__metadata__"
-    }
+    entries = {}
+    for name, about in json.loads(file.read(length)).items():
+        if name != "__metadata__":
+            name.encode()  # half a surrogate pair is no text
+            begin, end = about["data_offsets"]
+            entry = checked(Entry(names[about["dtype"]], tuple(about["shape"]), begin))
+            if end != entry.end:
+                raise ValueError(f"{name} does not take the bytes from {begin} to {end}")
+            entries[name] = replace(entry, offset=8 + length + begin)
+    return entries
+
+
+def checked(entry: Entry) -> Entry:
+    """Raises ValueError where it is none that an array can be."""
+    if not all(type(number) is int and number >= 0 for number in (*entry.shape, entry.offset)):
+        raise ValueError(f"no array has the shape {entry.shape} and begins at {entry.offset}")
+    np.broadcast_to(np.zeros((), STORED[entry.dtype]), entry.shape)  # too many sides, or too long ones
+    return entry
 
 
 def read_array(path: Path, entry: Entry, row: int | None = None) -> Array:

@@ -69,6 +69,8 @@ def merged(a: Found, b: Found) -> Found:
 def inspect_path(text: str) -> Iterator[Found]:
     """Every array of a file, or that the index of a folder lists."""
     path = Path(text)
+    if not text:
+        raise UsageError("A path is an empty text; is a variable of the shell unset? Name `.` for this folder.")
     if path.is_dir():
         yield from inspect_folder(path)
     elif path.suffix not in FORMATS or not path.exists():
@@ -98,14 +100,17 @@ def inspect_folder(folder: Path) -> Iterator[Found]:
 
 def inspect_listed(folder: Path, stage: str, about: dict[str, Any], dtype: object) -> Found:
     """One array, held against what the index says of it."""
-    path, row, shape = folder / about["file"], about.get("row"), tuple(about["shape"])
+    try:
+        path, row, shape = folder / about["file"], about.get("row"), tuple(about["shape"])
+    except (KeyError, TypeError, AttributeError):
+        return Found(str(folder), stage, error=f"its index says of {stage} what makes no sense: {about}")
     try:
         entries = read_entries(path, path.suffix[1:])
         entry = entries.get("" if path.suffix == ".npy" else stage)
         if entry is None:
             raise Damaged(f"it does not hold {stage}")
         held = entry.shape if row is None else entry.shape[1:]
-        if held != shape or entry.dtype != dtype or (row is not None and row >= entry.shape[0]):
+        if held != shape or entry.dtype != dtype or (row is not None and row not in range((*entry.shape, 0)[0])):
             raise Damaged(f"{stage} is {entry.dtype} {held} in it, and is listed as {dtype} {shape}")
         return measure(path, stage, entry, row)
     except (OSError, Damaged) as error:

@@ -15,7 +15,7 @@ class Ledger:
 
     def __init__(self, key: str, *columns: str) -> None:
         # A database without a name lives in a small cache and spills into a temporary file of its own.
-        # It may be forgotten in another thread than it was made in.
+        # Only one thread uses it, but Python may collect what is forgotten in any other, which closes it there.
         self.database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self.key = key
         self.marks = ", ".join("?" * (1 + len(columns)))

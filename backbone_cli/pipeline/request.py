@@ -49,6 +49,9 @@ class Request:
     max_pixels: int = 178_956_970
 
     def __post_init__(self) -> None:
+        for option, text in (("--model", self.model), ("--output", self.output), ("--root", self.root)):
+            if text == "":
+                raise UsageError(f"{option} is an empty text; is a variable of the shell unset?")
         if not self.inputs:
             raise UsageError("No inputs: name images, folders or .tar files, or `-` to read paths from standard input.")
         if self.inputs.count("-") > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import posixpath
 import shutil
 import stat
 import sys
@@ -45,6 +46,18 @@ SUFFIXES = frozenset(
     ]
 )
 BLOCK = 512  # what tar files are made of
+# What tarfile raises on damaged headers, each in its own way.
+DAMAGE = (
+    tarfile.TarError,
+    OSError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+)
+NO_FILE = "it is not a file (a pipe, a socket or a device)"
 IN_MEMORY = 4_000  # names of a folder that are sorted there
 
 
@@ -89,7 +102,7 @@ class Sources:
         if "-" in self.inputs and self.listed is None:
             with tempfile.NamedTemporaryFile(prefix="backbone-", delete=False) as file:
                 atexit.register(Path(file.name).unlink, missing_ok=True)
-                shutil.copyfileobj(sys.stdin.buffer, file)
+                shutil.copyfileobj(standard_input(), file)
             self.listed = Path(file.name)
 
     def paths(self) -> Iterator[str]:
@@ -98,11 +111,13 @@ class Sources:
             if text != "-":
                 yield text
                 continue
-            with self.listed.open("rb") if self.listed else nullcontext(sys.stdin.buffer) as file:
+            with self.listed.open("rb") if self.listed else nullcontext(standard_input()) as file:
                 yield from read_list(file, self.null)
 
     def check(self) -> None:
         """Where nothing that was named exists, the command was wrong, not the images."""
+        if "" in self.inputs:
+            raise UsageError("An input is an empty text; is a variable of the shell unset? Name `.` for this folder.")
         if not any(text == "-" or os.path.lexists(text) for text in self.inputs):
             others = f" (nor {len(self.inputs) - 1} others)" if len(self.inputs) > 1 else ""
             raise UsageError(f"There is no file or folder '{self.inputs[0]}'{others}.")
@@ -114,19 +129,20 @@ class Sources:
 
     def find(self, text: str) -> Iterator[Item]:
         """The images of one input."""
+        path = Path(text)
         try:
-            mode = Path(text).stat().st_mode
-        except (OSError, ValueError) as error:
-            yield self.failed(text, "there is no such file" if isinstance(error, FileNotFoundError) else reason(error))
+            mode = mode_of(path)
+        except ImageError as error:
+            yield self.failed(text, str(error))
             return
         if stat.S_ISDIR(mode):
-            yield from self.walk(Path(text), Path(text), [])
+            yield from self.walk(path, path, [])
         elif not stat.S_ISREG(mode):
-            yield self.failed(text, "it is not a file (a pipe, a socket or a device)")
+            yield self.failed(text, NO_FILE)
         elif is_tar(text):
             yield from self.members(text)
         else:
-            yield self.found(text, Path(text).parent)
+            yield self.found(text, path.parent)
 
     def walk(self, folder: Path, root: Path, above: list[tuple[int, int]]) -> Iterator[Item]:
         """Images below a folder, sorted by name at every level. Links are followed, but never in a circle."""
@@ -145,40 +161,32 @@ class Sources:
                 yield from self.walk(path, root, [*above, here])
             elif path.suffix.lower() not in SUFFIXES:
                 self.skipped += 1
-            elif path.is_file():
-                yield self.found(str(path), root)
-            elif path.is_symlink() and not path.exists():
-                yield self.failed(str(path), "it is a link to nothing")
             else:
-                yield self.failed(str(path), "it is not a file (a pipe, a socket or a device)")
+                yield self.listed_file(path, root)
+
+    def listed_file(self, path: Path, root: Path) -> Item:
+        try:
+            is_file = stat.S_ISREG(mode_of(path))
+        except ImageError as error:
+            return self.failed(str(path), str(error))
+        return self.found(str(path), root) if is_file else self.failed(str(path), NO_FILE)
 
     def members(self, tar: str) -> Iterator[Item]:
         """Images in a tar, in its order. Only headers are read here; whoever decodes reads the rest."""
+        links = HardLinks(tar)
         try:
-            archive = tarfile.open(tar, "r:")  # noqa: SIM115
-        except (OSError, tarfile.TarError) as error:
-            yield self.failed(tar, f"it can't be read as a tar file ({reason(error)})")
-            return
-        with archive:
             size = Path(tar).stat().st_size
-            try:
-                while member := archive.next():
-                    archive.members = []  # type: ignore[attr-defined]  # or it remembers every member
-                    if not member.isfile() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
-                        self.skipped += not member.isdir()
-                    elif member.offset_data + member.size > size:
-                        yield self.failed(f"{tar}/{member.name}", "the tar file ends inside it")
-                        return
-                    else:
-                        yield self.found_in(tar, member)
-            except tarfile.TarError as error:
-                yield self.failed(tar, f"it is damaged, and images after the damage are lost ({reason(error)})")
-                return
-            # tarfile takes a damaged header for the end; the true end is a block of zeros, or nothing at all.
-            with Path(tar).open("rb") as file:
-                file.seek(min(archive.offset, size))
-                if any(file.read(BLOCK)):
-                    yield self.failed(tar, "it is damaged, and images after the damage are lost")
+            for member in read_headers(tar):
+                if member.isreg() and not member.issparse() and member.offset_data + member.size > size:
+                    yield self.failed(f"{tar}/{member.name}", "the tar file ends inside it")
+                    return
+                links.resolve(member)
+                if member.isdir() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
+                    self.skipped += not member.isdir()
+                else:
+                    yield self.found_in(tar, member)
+        except (ImageError, OSError) as error:
+            yield self.failed(tar, reason(error))
 
     def found(self, path: str, root: Path) -> Item:
         return self.named(path, self.relative(path, root), path, None)
@@ -186,8 +194,8 @@ class Sources:
     def found_in(self, tar: str, member: tarfile.TarInfo) -> Item:
         source = f"{tar}/{member.name}"
         relative = f"{self.relative(tar, Path(tar).parent)}/{member.name}" if self.root else member.name
-        if member.issparse():
-            return self.failed(source, "it is stored as a sparse file, which can't be read in place")
+        if trouble := why_unreadable(member):
+            return self.failed(source, trouble)
         return self.named(source, relative, tar, (member.offset_data, member.size))
 
     def named(self, source: str, relative: str, path: str, span: tuple[int, int] | None) -> Item:
@@ -201,6 +209,94 @@ class Sources:
 
     def failed(self, source: str, error: str) -> Item:
         return Item(source, source, source, error=f"'{source}' can't be used: {error}.")
+
+
+class HardLinks:
+    """Where in a tar the files are that its hard links are other names of.
+
+    Up to the first link, and most tars have none, nothing is remembered; what was before it is read once more then.
+    """
+
+    def __init__(self, tar: str) -> None:
+        self.tar = tar
+        self.places: Ledger | None = None
+
+    def resolve(self, member: tarfile.TarInfo) -> None:
+        """Make a hard link the file that it names. It stays a link where there is none before it, or a sparse one."""
+        if member.islnk() and self.places is None:
+            self.places = Ledger("name", "offset", "size")
+            for earlier in itertools.takewhile(lambda earlier: earlier.offset < member.offset, read_headers(self.tar)):
+                self.resolve(earlier)
+        if self.places is None:
+            return
+        if member.islnk() and (place := self.places.get("name", posixpath.normpath(member.linkname))):
+            member.type = tarfile.REGTYPE
+            _, member.offset_data, member.size = place
+        if member.isreg() and not member.issparse():
+            self.places.put(posixpath.normpath(member.name), member.offset_data, member.size)
+
+
+def read_headers(tar: str) -> Iterator[tarfile.TarInfo]:
+    """A tar's members, in its order. Raises ImageError where it is damaged."""
+    try:
+        archive = tarfile.open(tar, "r:")  # noqa: SIM115
+    except DAMAGE as error:
+        raise ImageError(f"it can't be read as a tar file ({damage(error)})") from error
+    with archive:
+        end = 0
+        while member := next_header(archive, end):
+            end = archive.offset
+            yield member
+
+
+def next_header(archive: tarfile.TarFile, after: int) -> tarfile.TarInfo | None:
+    """The member that begins here, if the tar does not end here; `after` is where it may begin at the earliest."""
+    try:
+        member = archive.next()
+        archive.members = []  # type: ignore[attr-defined]  # or it remembers every member
+        if member is None:
+            # tarfile takes a damaged header for the end; the true end is a block of zeros, or nothing at all.
+            assert archive.fileobj
+            archive.fileobj.seek(archive.offset)
+            if any(archive.fileobj.read(BLOCK)):
+                raise tarfile.ReadError("a header makes no sense")
+        elif member.size < 0 or archive.offset <= after:
+            raise tarfile.ReadError("a size is below zero")
+    except DAMAGE as error:
+        raise ImageError(f"it is damaged, and images after the damage are lost ({damage(error)})") from error
+    return member
+
+
+def damage(error: BaseException) -> str:
+    """What is wrong with a tar; what else tarfile stumbles over says nothing to people."""
+    return reason(error) if isinstance(error, (tarfile.TarError, OSError)) else "a header makes no sense"
+
+
+def why_unreadable(member: tarfile.TarInfo) -> str | None:
+    """Why a member's bytes can't be read where they lie in the tar, if so."""
+    if member.issparse():
+        return "it is stored as a sparse file, which can't be read in place"
+    if member.islnk():
+        return f"it is a hard link to '{member.linkname}', which is no file before it in the tar that can be read"
+    if member.issym():
+        return "it is a symbolic link, and those are not followed in a tar"
+    return None if member.isreg() else NO_FILE
+
+
+def standard_input() -> IO[bytes]:
+    if sys.stdin is None:
+        raise UsageError("Standard input is closed, so no paths can be read from it; leave out `-`, or feed it.")
+    return sys.stdin.buffer
+
+
+def mode_of(path: Path) -> int:
+    """What `stat` says of it; raises ImageError where it says nothing."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError as error:
+        raise ImageError("it is a link to nothing" if path.is_symlink() else "there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(reason(error)) from error
 
 
 def list_folder(folder: Path) -> Iterable[tuple[str, bool]]:

@@ -46,6 +46,7 @@ def draw_text(
 
     With `right`, it ends where the room ends. Says how wide it came out.
     """
+    text = printable(text)
     # The one that pillow brings along, so that pictures look the same everywhere.
     font = ImageFont.load_default(size)
     kept = len(text)
@@ -54,6 +55,11 @@ def draw_text(
     shown = shortened(text, kept)
     pen.text((place[0] + (room - width if right else 0), place[1]), shown, colour, font)
     return width
+
+
+def printable(text: str) -> str:
+    """`text` in one line: control characters, and what is no text, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shortened(text: str, kept: int) -> str:

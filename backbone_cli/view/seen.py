@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, UsageError
-from ..images.decode import decode
-from ..images.processor import ImageProcessor
+from ..images.processor import ImageProcessor, read_processor
 from ..pipeline.decoding import Decoder
 from ..pipeline.prepare import FEW, look_up
+from ..pipeline.request import Request
 from ..pipeline.sources import Item, Sources
 from .colours import Bytes, Floats
 
 if TYPE_CHECKING:
     from ..features import Features
     from ..pipeline.engine import Engine
-    from ..pipeline.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +98,10 @@ def see_all(eye: Eye, items: Sequence[Item]) -> Iterator[Seen | ImageError]:
 def see_saved(features: Features, names: Sequence[str], stages: Sequence[str]) -> Iterator[Seen]:
     """Photos whose maps are in a folder that `backbone extract` wrote; no model is needed."""
     strides = {about["name"]: about["stride"] for about in features.settings["stages"]}
+    about = features.settings["preprocessing"]
+    processor = read_processor({key: about[key] for key in about if key != "fast_decode"})
+    decode = Decoder(processor, Request.max_pixels, about["fast_decode"])
+    items = find_items({features.source(name) for name in names})
     for name in names:
         maps = {stage: np.asarray(features[name][stage], np.float32) for stage in stages}
         for stage, one in maps.items():
@@ -108,16 +111,24 @@ def see_saved(features: Features, names: Sequence[str], stages: Sequence[str]) -
                     " extract with --pool none to look at them."
                 )
         size = [side * strides[stages[0]] for side in maps[stages[0]].shape[1:]]
-        yield Seen(name, find_picture(features, name, (size[0], size[1])), maps)
+        yield Seen(name, find_picture(decode, items[features.source(name)], (size[0], size[1])), maps)
 
 
-def find_picture(features: Features, name: str, size: tuple[int, int]) -> Bytes:
+def find_items(wanted: Collection[str]) -> dict[str, Item]:
+    """Where the photos of these sources are to be read; a tar is gone through once for all of its members."""
+    items = {source: Item(source, source, source) for source in wanted}
+    ends = ((source, match.end()) for source in wanted for match in re.finditer(r"\.tar(?=/)", source, re.IGNORECASE))
+    for tar in {source[:end] for source, end in ends}:
+        items |= {item.source: item for item in Sources((tar,)) if item.source in items}
+    return items
+
+
+def find_picture(decode: Decoder, item: Item, size: tuple[int, int]) -> Bytes:
     """The photo that features were made of, as the model saw it then; plain grey where it is gone."""
-    about = features.settings["preprocessing"]
-    processor = ImageProcessor.from_dict({key: about[key] for key in about if key != "fast_decode"})
-    path = Path(features.source(name))
     try:
-        return as_picture(processor, processor.geometry(decode(path), fast=about["fast_decode"]))
+        if item.error:
+            raise ImageError(item.error)
+        return as_picture(decode.processor, decode(item))
     except ImageError as error:
         log.warning("%s It is shown in grey.", error)
         return np.full((*size, 3), 128, np.uint8)

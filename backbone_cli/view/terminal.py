@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.text import Text
 
 from .colours import Bytes, Floats, three
-from .drawing import fill_cells, shortened
+from .drawing import fill_cells, printable, shortened
 from .seen import Seen
 
 GAP = 2
@@ -20,7 +20,7 @@ GAP = 2
 
 def preview(photo: Seen, components: Sequence[Floats], columns: int, lines: int) -> Text:
     """The photo and each stage's components, with their names, as large as so many columns and lines allow."""
-    titles = [photo.name, *photo.maps]
+    titles = [printable(photo.name), *photo.maps]
     height, width = photo.picture.shape[:2]
     across, size = arrange(len(titles), height / width, columns, lines)
     seen = Image.fromarray(photo.picture).resize(size, Image.Resampling.LANCZOS)

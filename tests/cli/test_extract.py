@@ -159,6 +159,8 @@ def test_the_model_from_the_environment(model, photos, monkeypatch):
     [
         (["PHOTOS"], 2, "Name a model with -m/--model"),
         (["-m", "MODEL"], 2, "No inputs"),
+        (["-m", "MODEL", "", "PHOTOS"], 2, "An input is an empty text"),
+        (["-m", "MODEL", "PHOTOS", "-o", ""], 2, "--output is an empty text"),
         (["-m", "MODEL", "nope.jpg"], 2, "There is no file or folder 'nope.jpg'"),
         (["-m", "MODEL", "."], 2, "There are no images in '.'"),
         (["-m", "MODEL", "PHOTOS", "--out-features", "stage9"], 2, "Did you mean 'stage"),

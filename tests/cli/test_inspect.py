@@ -70,6 +70,30 @@ def test_single_files(features, capsys):
     assert "its header can't be read" in capsys.readouterr().err
 
 
+def test_damaged_files_do_not_keep_others_from_being_read(features, capsys):
+    (features / "x.npy").write_bytes((features / "a/0000.stem.npy").read_bytes().replace(b"}", b" "))
+    said = json.dumps({"a": {"dtype": "F32", "shape": [[1]], "data_offsets": []}}).encode()
+    (features / "x.safetensors").write_bytes(len(said).to_bytes(8, "little") + said)
+    assert inspect(features / "x.npy", features / "x.safetensors", features / "a/0000.stem.npy") == 1
+    out, err = capsys.readouterr()
+    assert "a/0000.stem.npy" in out
+    assert err.count("its header can't be read") == 2 and "1 arrays are whole, 2 are not" in err
+
+
+@pytest.mark.parametrize("about", [{}, {"file": 3, "shape": []}, {"file": "a/0000.stem.npy", "shape": 4}, None])
+def test_index_lines_that_make_no_sense(about, features, capsys):
+    with (features / "index.jsonl").open("a") as index:
+        index.write(json.dumps({"source": "x", "name": "x", "status": "done", "outputs": {"stem": about}}) + "\n")
+    assert inspect(features) == 1
+    assert "6 arrays are whole, 1 are not" in capsys.readouterr().err
+
+
+def test_an_empty_text_is_not_this_folder(features, capsys, monkeypatch):
+    monkeypatch.chdir(features)
+    assert inspect("") == 2
+    assert "empty text" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [("nope.npy", "does not exist"), ("photos", "holds no features"), ("photos/a/0000.png", "is no .npy")],

@@ -56,6 +56,7 @@ def test_a_relative_folder_and_no_network(tmp_path, monkeypatch, capsys):
         (["stages", "some/model", "--offline"], 3, "not in the cache"),
         (["stages", "EMPTY"], 3, "no config.json"),
         (["stagse"], 2, "No such command"),
+        (["stages", ""], 2, "empty text"),
     ],
 )
 def test_errors_are_sentences(args, code, said, swin, tmp_path, capsys):

@@ -89,3 +89,18 @@ def test_it_runs_from_a_source_tree_that_was_not_installed(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     versions = json.loads((tmp_path / "out" / "backbone.json").read_text())["versions"]
     assert versions["backbone-cli"] is None and versions["torch"]
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_quiet():
+    script = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from backbone_cli.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

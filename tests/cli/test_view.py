@@ -1,6 +1,7 @@
 """`backbone view`, on the small models and photos that come with the source."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,42 @@ def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys)
         assert sheet.convert("RGB").getpixel((100, 300)) == (128, 128, 128)
 
 
+def test_names_with_control_characters(tmp_path, capsys):
+    odd = tmp_path / "a\nb\t\x1b[31m.jpg"
+    shutil.copy(HOPPER, odd)
+    assert view(odd, "-m", SWIN, "--out-indices", "4", "-o", tmp_path / "x.png") == 0
+    assert view(odd, "-m", SWIN, "--out-indices", "4", "-o", f"{tmp_path}/out/") == 0
+    assert (tmp_path / f"out/{odd.stem}.png").read_bytes() == (tmp_path / "x.png").read_bytes()
+    capsys.readouterr()
+    assert view(odd, "-m", SWIN, "--out-indices", "4") == 0
+    assert capsys.readouterr().out.startswith(r"a\nb\t\x1b[31m, seen at")
+
+
+def test_features_of_a_timm_model(tmp_path, capsys):
+    args = ["extract", HOPPER, "-m", "test_resnet", "--random-init", "-o", str(tmp_path / "f"), "-q", "-j", "0"]
+    assert run(args) == 0
+    assert view(HOPPER, "-m", "test_resnet", "--random-init", "--out-indices", "-1", "-o", tmp_path / "model.png") == 0
+    assert view(tmp_path / "f", "-o", tmp_path / "features.png") == 0
+    assert (tmp_path / "features.png").read_bytes() == (tmp_path / "model.png").read_bytes()
+    assert "grey" not in capsys.readouterr().err
+
+
+def test_features_of_photos_in_a_tar(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        tar.add(HOPPER, "./many/1.jpg")
+        tar.add(f"{PHOTOS}/drawn/shapes.png", "2.png")
+    tar_path = f"./{tmp_path.name}/t.tar"
+    args = ["-m", SWIN, "--out-indices", "4"]
+    assert run(["extract", tar_path, *args, "-o", str(tmp_path / "f"), "-q", "-j", "0"]) == 0
+    assert view(tar_path, *args, "-o", tmp_path / "model.png") == 0
+    assert view(tmp_path / "f", "-o", tmp_path / "features.png") == 0
+    with Image.open(tmp_path / "features.png") as features, Image.open(tmp_path / "model.png") as seen:
+        for photo in ((40, 180, 264, 404), (40, 180 + seen.height // 2, 264, 404 + seen.height // 2)):
+            assert features.crop(photo).tobytes() == seen.crop(photo).tobytes()
+    assert "grey" not in capsys.readouterr().err
+
+
 def test_a_page(tmp_path, capsys):
     assert view(HOPPER, "-m", SWIN, "-o", tmp_path / "page.html", "--theme", "dark") == 0
     text = (tmp_path / "page.html").read_text()
@@ -111,6 +148,8 @@ def test_a_bad_photo_costs_that_photo(tmp_path, capsys):
         ([HOPPER, "-m", SWIN, "-o", "out.gif"], 2, "is no .png or .html file"),
         ([HOPPER, "-m", SWIN, "-o", "/no/where/out.png"], 2, "There is no folder '/no/where'"),
         ([HOPPER, "-m", SWIN, "-o", "FEATURES/backbone.json/"], 4, "can't be written"),
+        ([HOPPER, "-m", SWIN, "-o", ""], 2, "empty text"),
+        (["", HOPPER, "-m", SWIN], 2, "empty text"),
         ([HOPPER, "-m", SWIN, "--max-size", "big"], 2, "--max-size"),
         ([HOPPER, "-m", SWIN, "--image", "x"], 2, "--image chooses among extracted features"),
         (["no.jpg", "-m", SWIN], 2, "There is no file or folder 'no.jpg'"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import io
 import os
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline import sources
 from backbone_cli.pipeline.claims import Claims, count
+from backbone_cli.pipeline.ledger import Ledger
 from backbone_cli.pipeline.sources import Sources, part_of, read_list
 
 
@@ -50,7 +54,7 @@ def test_a_folder_is_walked_in_order(tmp_path):
 def test_a_folder_of_many_names_is_sorted_on_disk(tmp_path, monkeypatch):
     touch(tmp_path, *(f"{i % 7}-{i}.jpg" for i in range(50)), "sub/a.jpg")
     in_memory = names(tmp_path)
-    monkeypatch.setattr(sources, "FEW", 5)
+    monkeypatch.setattr(sources, "IN_MEMORY", 5)
     assert names(tmp_path) == in_memory == sorted(in_memory, key=lambda name: name + ".jpg")
 
 
@@ -85,6 +89,30 @@ def test_odd_files(tmp_path):
     assert all(word in text for text, word in zip(said, words, strict=True))
 
 
+def test_a_link_to_itself_costs_itself(tmp_path):
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "self").symlink_to("self")
+    touch(tmp_path, "a.jpg", "z.jpg")
+    assert names(tmp_path) == ["a", str(tmp_path / "self.jpg"), "z"]
+    (said,) = errors(tmp_path)
+    assert "self.jpg" in said
+    assert names(tmp_path / "self.jpg", tmp_path / "a.jpg") == [str(tmp_path / "self.jpg"), "a"]
+
+
+def test_a_file_that_may_not_be_looked_at_costs_itself(tmp_path, monkeypatch):
+    touch(tmp_path, "a.jpg", "locked.jpg", "z.jpg")
+    look = Path.stat
+
+    def stat(path, **options):
+        if path.name == "locked.jpg":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert names(tmp_path) == ["a", str(tmp_path / "locked.jpg"), "z"]
+    assert errors(tmp_path) == [f"'{tmp_path}/locked.jpg' can't be used: Permission denied."]
+
+
 def test_links_in_a_circle_end(tmp_path):
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "a/up").symlink_to(tmp_path)
@@ -103,6 +131,19 @@ def test_nothing_that_was_named_exists(tmp_path):
     with pytest.raises(UsageError, match=r"no file or folder 'nope' \(nor 1 others\)"):
         Sources(("nope", "neither")).check()
     Sources(("nope", str(tmp_path))).check()
+
+
+def test_an_empty_text_is_no_input(tmp_path):
+    with pytest.raises(UsageError, match="empty text"):
+        Sources(("", str(tmp_path))).check()
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="Standard input is closed"):
+        Sources(("-",)).keep_list()
+    with pytest.raises(UsageError, match="Standard input is closed"):
+        names("-")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +189,7 @@ def test_members_that_would_lead_out(tmp_path):
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     tar = make_tar(tmp_path / "t.tar", "../../x.jpg", "/etc/x.jpg", "a/../../x.jpg", link, "ok.jpg")
     items = list(Sources((str(tar),)))
-    assert [bool(item.error) for item in items] == [True, True, True, False]
+    assert [bool(item.error) for item in items] == [True, True, True, True, False]
 
 
 def test_a_tar_that_is_cut_off(tmp_path):
@@ -171,7 +212,76 @@ def test_a_tar_that_is_damaged(tmp_path):
     assert "can't be read as a tar" in errors(tar)[0]
 
 
-# --- claims and shards ------------------------------------------------------------------------------------------
+def header(name: str, length: int, kind: bytes = tarfile.REGTYPE, **pax: str) -> bytes:
+    """A member's header (and what goes before it), whatever it says."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.pax_headers = length, kind, {key.replace("_", "."): value for key, value in pax.items()}
+    return info.tobuf(tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        header("b.jpg", -512),
+        header("b.jpg", -1),
+        header("b.jpg", 0, size="-100000"),
+        header("b.jpg", 6, GNU_sparse_map="a,b"),
+        header("b.jpg", 6, GNU_sparse_size="zz", GNU_sparse_map="1,2,3"),
+        header("b.jpg", 6, GNU_sparse_major="1", GNU_sparse_minor="0") + b"\x89PNG\n".ljust(512, b"\0"),
+        header("long", 1 << 70, tarfile.GNUTYPE_LONGNAME),
+        header("pax", (1 << 63) - 1, tarfile.XHDTYPE),
+        header("pax", 0, tarfile.XHDTYPE) * 5_000,
+    ],
+    ids=["block back", "below zero", "far back", "map", "size", "blocks", "long name", "long pax", "nested"],
+)
+def test_a_tar_whose_header_makes_no_sense(damage, tmp_path):
+    whole = make_tar(tmp_path / "whole.tar", "a.jpg", "c.jpg").read_bytes()
+    tar = tmp_path / "t.tar"
+    tar.write_bytes(whole[:1024] + damage + whole[1024:])
+    assert names(tar, tmp_path / "whole.tar") == ["a", str(tar), "a", "c"]
+    assert "images after the damage are lost" in errors(tar)[0]
+    tar.write_bytes(damage + whole)
+    assert names(tar, tmp_path / "whole.tar") == [str(tar), "a", "c"]
+
+
+def link(name: str, to: str, kind: bytes = tarfile.LNKTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, to
+    return info
+
+
+def test_hard_links_in_a_tar_are_the_files_that_they_name(tmp_path):
+    tar = make_tar(tmp_path / "t.tar", "a.jpg", "notes.txt", link("b.jpg", "./a.jpg"), "c.jpg", link("d.jpg", "b.jpg"))
+    a, b, c, d = Sources((str(tar),))
+    assert [item.name for item in (a, b, c, d)] == ["a", "b", "c", "d"]
+    assert a.span == b.span == d.span != c.span
+
+
+def test_a_hard_link_is_to_what_had_the_name_before_it(tmp_path):
+    tar = make_tar(tmp_path / "t.tar", "a.jpg", "a.jpg", link("b.jpg", "a.jpg"), "a.jpg", link("c.jpg", "a.jpg"))
+    spans = [item.span for item in Sources((str(tar),))]
+    assert spans[2] == spans[1] != spans[0]
+    assert spans[4] == spans[3] != spans[1]
+
+
+def test_links_in_a_tar_that_lead_to_no_bytes(tmp_path):
+    links = link("b.jpg", "c.jpg"), link("s.jpg", "a.jpg", tarfile.SYMTYPE), link("p.jpg", "", tarfile.FIFOTYPE)
+    tar = make_tar(tmp_path / "t.tar", "a.jpg", *links, link("notes.txt", "a.jpg", tarfile.SYMTYPE), "c.jpg")
+    found = Sources((str(tar),))
+    words = ("", "hard link to 'c.jpg'", "symbolic link", "a pipe", "")
+    assert all(word in (item.error or "") for item, word in zip(found, words, strict=True))
+    assert found.skipped == 1
+
+
+# --- ledgers, claims and shards ---------------------------------------------------------------------------------
+
+
+def test_a_ledger_may_be_forgotten_in_another_thread():
+    ledgers = [Ledger("name")]
+    thread = threading.Thread(target=ledgers.clear)
+    thread.start()
+    thread.join()
+    gc.collect()  # what can't be closed would be told here, as an error
 
 
 def test_two_inputs_with_one_name(tmp_path):
