@@ -80,7 +80,7 @@ def test_damaged_files_do_not_keep_others_from_being_read(features, capsys):
     assert err.count("its header can't be read") == 2 and "1 arrays are whole, 2 are not" in err
 
 
-@pytest.mark.parametrize("about", [{}, {"file": 3, "shape": []}, {"file": "a/0000.stem.npy", "shape": 4}, None])
+@pytest.mark.parametrize("about", [{"file": "a/0000.stem.npy"}, {"file": "a/0000.stem.npy", "shape": 4}])
 def test_index_lines_that_make_no_sense(about, features, capsys):
     with (features / "index.jsonl").open("a") as index:
         index.write(json.dumps({"source": "x", "name": "x", "status": "done", "outputs": {"stem": about}}) + "\n")
