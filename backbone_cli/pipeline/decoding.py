@@ -119,12 +119,10 @@ class Decoding:
         """Stop at once; what is being decoded is dropped."""
         self.closed = True
         self.threads.shutdown(wait=False, cancel_futures=True)
-        self.end_children()
-        self.threads.shutdown()
-        self.end_children()  # those that a thread was just starting
-
-    def end_children(self) -> None:
         for child in list(self.children):
+            child.process.kill()  # and no more: a thread may be reading what it says
+        self.threads.shutdown()
+        for child in self.children:  # with those that a thread was just starting
             child.end()
 
 
