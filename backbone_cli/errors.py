@@ -62,6 +62,12 @@ class ImageError(BackboneError):
     exit_code = 1
 
 
+def refuse_empty(what: str, text: str | None, advice: str = "") -> None:
+    """Raise UsageError for an empty text: nobody means one, and paths would take it for the current folder."""
+    if text == "":
+        raise UsageError(f"{what} is an empty text; is a variable of the shell unset?{advice}")
+
+
 def near_miss(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'stage4'?"` when something known is close to `word`, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import refuse_empty
 from . import options
 from .console import console, table
 
@@ -29,8 +29,7 @@ def stages(
     """
     from ..resolve import resolve_for_files
 
-    if not model:
-        raise UsageError("The model is an empty text; is a variable of the shell unset?")
+    refuse_empty("The model", model)
     found = resolve_for_files(model, revision, offline)
     height, width = options.parse_size(image_size) or found.image_size()
     found.config.check_room(height, width, range(len(found.config.stage_names)))

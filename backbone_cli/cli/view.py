@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import ImageError, UsageError, near_miss
+from ..errors import ImageError, UsageError, near_miss, refuse_empty
 from ..pipeline.request import Dtype, Request
 from ..pipeline.units import human
 from . import options
@@ -148,8 +148,7 @@ def parse_output(output: str | None, suffixes: tuple[str, ...] = (".png", ".html
     """Told before anything is computed, where it can't be written. A slash stands for a folder."""
     if output is None:
         return None
-    if not output:
-        raise UsageError("--output is an empty text; is a variable of the shell unset?")
+    refuse_empty("--output", output)
     path = Path(output)
     if "/" in suffixes and (output.endswith("/") or path.is_dir()):
         return path

@@ -129,12 +129,12 @@ class Plan:
         rows, columns = self.reflected(height, width)
         target = self.resized(height + 2 * rows, width + 2 * columns)
         most = max(MAX_PIXELS, height * width)
-        if math.prod(self.resized(1000, 1000)) > most:  # whatever the image's shape
-            raise ImageError(
-                f"An image of {height} x {width} would be resized to {target[0]} x {target[1]}, which is too large."
-                " Choose a smaller size for the model's images (--image-size)."
-            )
-        if min(target) < 1 or target[0] * target[1] > most:
+        if min(target) < 1 or math.prod(target) > most:
+            if math.prod(self.resized(1000, 1000)) > most:  # whatever the image's shape
+                raise ImageError(
+                    f"An image of {height} x {width} would be resized to {target[0]} x {target[1]}, which is too large."
+                    " Choose a smaller size for the model's images (--image-size)."
+                )
             raise ImageError(
                 f"An image of {height} x {width} is too long and narrow: it would be resized to"
                 f" {target[0]} x {target[1]}. Cut it to a more usual shape, or give --image-size."

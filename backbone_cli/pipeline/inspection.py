@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError, reason
+from ..errors import UsageError, reason, refuse_empty
 from .folder import SETTINGS, index_files, read_lines, read_settings
 from .formats import Damaged, Entry, read_array, read_entries
 
@@ -69,8 +69,7 @@ def merged(a: Found, b: Found) -> Found:
 def inspect_path(text: str) -> Iterator[Found]:
     """Every array of a file, or that the index of a folder lists."""
     path = Path(text)
-    if not text:
-        raise UsageError("A path is an empty text; is a variable of the shell unset? Name `.` for this folder.")
+    refuse_empty("A path", text, " Name `.` for this folder.")
     if path.is_dir():
         yield from inspect_folder(path)
     elif path.suffix not in FORMATS or not path.exists():
@@ -102,7 +101,7 @@ def inspect_listed(folder: Path, stage: str, about: dict[str, Any], dtype: objec
     """One array, held against what the index says of it."""
     try:
         path, row, shape = folder / about["file"], about.get("row"), tuple(about["shape"])
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError):
         return Found(str(folder), stage, error=f"its index says of {stage} what makes no sense: {about}")
     try:
         entries = read_entries(path, path.suffix[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import UsageError
+from ..errors import UsageError, refuse_empty
 
 Format = Literal["npy", "safetensors"]
 Layout = Literal["files", "stacked"]
@@ -50,8 +50,7 @@ class Request:
 
     def __post_init__(self) -> None:
         for option, text in (("--model", self.model), ("--output", self.output), ("--root", self.root)):
-            if text == "":
-                raise UsageError(f"{option} is an empty text; is a variable of the shell unset?")
+            refuse_empty(option, text)
         if not self.inputs:
             raise UsageError("No inputs: name images, folders or .tar files, or `-` to read paths from standard input.")
         if self.inputs.count("-") > 1:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ..errors import ImageError, UsageError, reason
+from ..errors import ImageError, UsageError, reason, refuse_empty
 from .ledger import Ledger
 
 SUFFIXES = frozenset(
@@ -116,8 +116,8 @@ class Sources:
 
     def check(self) -> None:
         """Where nothing that was named exists, the command was wrong, not the images."""
-        if "" in self.inputs:
-            raise UsageError("An input is an empty text; is a variable of the shell unset? Name `.` for this folder.")
+        for text in self.inputs:
+            refuse_empty("An input", text, " Name `.` for this folder.")
         if not any(text == "-" or os.path.lexists(text) for text in self.inputs):
             others = f" (nor {len(self.inputs) - 1} others)" if len(self.inputs) > 1 else ""
             raise UsageError(f"There is no file or folder '{self.inputs[0]}'{others}.")
