@@ -19,8 +19,9 @@ from PIL import Image
 
 from ..errors import UnsupportedModel, UsageError
 from .decode import decode, to_rgb
-from .plan import DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS, FLOATING, ZOEDEPTH, Plan, Size, load_plan
+from .plan import Plan, load_plan
 from .published import OF_LOADING, WITHOUT_EFFECT
+from .sizes import DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS, FLOATING, ZOEDEPTH, Size
 
 if TYPE_CHECKING:
     from ..resolve import Resolved

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import UnsupportedModel
-from .plan import Size, as_pair, covering, window
 from .processor import Bytes, ImageProcessor
+from .sizes import Size, as_pair, covering, window
 
 FILTERS = {filter.name.lower(): filter.value for filter in Image.Resampling}
 MODES = ("center", "squash", "border")

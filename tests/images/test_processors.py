@@ -12,9 +12,9 @@ from PIL import Image
 from backbone_cli.composites import composites
 from backbone_cli.errors import ImageError, UnsupportedModel, UsageError
 from backbone_cli.images.device import gather, normalize_on_device
-from backbone_cli.images.plan import FLOATING
 from backbone_cli.images.processor import ImageProcessor
 from backbone_cli.images.published import CLASSES, REFUSED
+from backbone_cli.images.sizes import FLOATING
 from tests.images.oracle import assert_same, noise, pixels, theirs
 
 # This one needs boxes in transformers.
