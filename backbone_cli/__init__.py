@@ -6,7 +6,7 @@
     model = AutoBackbone.from_pretrained("microsoft/swin-tiny-patch4-window7-224", out_indices=(0, 1, 2))
     maps = model(**processor(image, return_tensors="pt")).feature_maps
 
-Every public name is in `__all__`; a name is imported, and torch with it, when it is first used.
+Every public name is in `__all__`. A name, and torch with it, is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -27,18 +27,16 @@ if TYPE_CHECKING:
     from .configs.dinov3_vit import DINOv3ViTConfig
     from .configs.focalnet import FocalNetConfig
     from .configs.hgnet_v2 import HGNetV2Config
-    from .configs.maskformer import MaskFormerConfig
     from .configs.maskformer_swin import MaskFormerSwinConfig
     from .configs.nat import NatConfig
     from .configs.resnet import ResNetConfig
     from .configs.rt_detr_resnet import RTDetrResNetConfig
     from .configs.swin import SwinConfig
     from .configs.swinv2 import Swinv2Config
-    from .configs.timm_backbone import TimmBackboneConfig
     from .configs.vitdet import VitDetConfig
     from .configs.vitpose_backbone import VitPoseBackboneConfig
-    from .features import open_features
-    from .heads.maskformer import MaskFormerForInstanceSegmentation
+    from .maskformer.config import MaskFormerConfig
+    from .maskformer.model import MaskFormerForInstanceSegmentation
     from .models.base import Backbone, BackboneMixin, BackboneOutput
     from .models.beit import BeitBackbone
     from .models.bit import BitBackbone
@@ -51,10 +49,14 @@ if TYPE_CHECKING:
     from .models.resnet import ResNetBackbone, RTDetrResNetBackbone
     from .models.swin import MaskFormerSwinBackbone, SwinBackbone
     from .models.swinv2 import Swinv2Backbone
-    from .models.timm_backbone import TimmBackbone
     from .models.vitdet import VitDetBackbone
     from .models.vitpose_backbone import VitPoseBackbone
+    from .optimization import optimize
+    from .output.reader import open_features
+    from .pipeline.extract import ExtractResult, extract
     from .registry import register
+    from .timm.backbone import TimmBackbone
+    from .timm.config import TimmBackboneConfig
 
 __all__ = [
     "AutoBackbone",
@@ -83,6 +85,7 @@ __all__ = [
     "Dinov2Config",
     "Dinov2WithRegistersBackbone",
     "Dinov2WithRegistersConfig",
+    "ExtractResult",
     "FocalNetBackbone",
     "FocalNetConfig",
     "HGNetV2Backbone",
@@ -107,44 +110,51 @@ __all__ = [
     "VitDetConfig",
     "VitPoseBackbone",
     "VitPoseBackboneConfig",
+    "extract",
     "open_features",
+    "optimize",
     "register",
 ]
 
-# Where the names are that belong to no family; a family's two are where its row in the registry says.
-_HOMES = {
+# The modules of the names that belong to no family; a family's two classes are where its row in the registry says.
+_MODULES = {
     "AutoBackbone": "auto",
     "AutoConfig": "auto",
     "AutoImageProcessor": "auto",
+    "Backbone": "models.base",
     "BackboneConfig": "configs.base",
     "BackboneConfigMixin": "configs.base",
-    "Backbone": "models.base",
     "BackboneMixin": "models.base",
     "BackboneOutput": "models.base",
-    "MaskFormerConfig": "configs.maskformer",
-    "MaskFormerForInstanceSegmentation": "heads.maskformer",
-    "open_features": "features",
-    "TimmBackbone": "models.timm_backbone",
-    "TimmBackboneConfig": "configs.timm_backbone",
+    "ExtractResult": "pipeline.extract",
+    "MaskFormerConfig": "maskformer.config",
+    "MaskFormerForInstanceSegmentation": "maskformer.model",
+    "extract": "pipeline.extract",
+    "open_features": "output.reader",
+    "optimize": "optimization",
     "register": "registry",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from .versions import installed
+
+        return installed("backbone-cli") or "0+unknown"
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOMES:
+    if name in _MODULES:
         from importlib import import_module
 
-        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     else:
         from .registry import FAMILIES
 
         stem = name.removesuffix("Config").removesuffix("Backbone")
         family = next(family for family in FAMILIES if family.stem == stem)
-        found = family.config_class() if name.endswith("Config") else family.model_class()
-    globals()[name] = found
-    return found
+        value = family.config_class() if name.endswith("Config") else family.model_class()
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

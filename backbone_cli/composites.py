@@ -1,7 +1,7 @@
-"""Detectors, segmenters, depth and pose models: where the backbone hides in each, one row a type.
+"""Models that contain a backbone (detectors, segmenters, depth and pose models): where it is in each, one row per type.
 
-A composite's `config.json` holds its backbone's as a part, names another model, or leaves it out; its weight files hold
-the backbone's tensors behind a prefix.
+A composite's `config.json` contains its backbone's config, names another model, or leaves it out; in its weight files
+the backbone's tensors have a prefix.
 """
 
 from __future__ import annotations
@@ -16,90 +16,99 @@ from .errors import UnsupportedModel
 
 logger = logging.getLogger(__name__)
 
-Said = dict[str, Any]
-"""What a `config.json` says."""
+RawConfig = dict[str, Any]
+"""The contents of a `config.json`."""
 
-ASKED_BY_HEADS = ("out_features", "out_indices", "segmentation_indices", "reshape_hidden_states")
+HEAD_OPTIONS = ("out_features", "out_indices", "segmentation_indices", "reshape_hidden_states")
 
 
 @dataclass(frozen=True)
 class Composite:
-    """`model_type` as config.json has it, and where the backbone is found."""
+    """A composite's model type, and where its backbone is."""
 
     model_type: str
     prefixes: tuple[str, ...]
-    """What stands before the backbone's tensor names, by the class that saved the file."""
+    """Prefixes of the backbone's tensor names, depending on the class that saved the file."""
     processor: str
-    """The image processor that it is known by, for files that name none."""
+    """The image processor that its repositories use, for those that don't name one."""
     default: Mapping[str, Any]
-    """The backbone where config.json leaves it out; one that has no model_type is of this one's."""
+    """The backbone's config if config.json leaves it out; also the model_type if only that is missing."""
     timm: Mapping[str, Any] = field(default_factory=dict)
-    """The timm backbone that config.json means where it says nothing of any."""
-    becomes: Mapping[str, str] = field(default_factory=dict)
-    """Types of backbone that are built as another type."""
-    optional: str = ""
-    """The key without which a config.json that says nothing of a backbone has none."""
+    """The timm backbone that is meant if config.json doesn't mention any."""
+    built_as: Mapping[str, str] = field(default_factory=dict)
+    """Backbone types that are built as another type."""
+    backbone_key: str = ""
+    """The key that a config.json without a backbone config must set to have a backbone at all."""
     ids: tuple[str, ...] = ()
-    """Hub ids that it is known by."""
+    """Well-known Hub ids."""
 
-    def backbone(self, said: Said, read: Callable[[str], Said]) -> Said:
-        """The backbone's config in the composite's; `read` gives what another model's config.json says.
+    def backbone(self, raw_config: RawConfig, read: Callable[[str], RawConfig]) -> RawConfig:
+        """The backbone's raw config; `read` returns the raw config of another model.
 
-        What the composite's own head asks of it is left out: its choice of stages, and tokens instead of maps.
+        Requests of the composite's own head are dropped: its choice of stages, and tokens instead of maps.
         """
-        found = dict(self.find(said, read))
-        found["model_type"] = self.becomes.get(found["model_type"], found["model_type"])
-        if "always_partition" in found:  # timm's own argument, which OmDet-Turbo hands on
-            found["model_args"] = {"always_partition": found.pop("always_partition")}
-        asked = {key: found.pop(key, None) for key in ASKED_BY_HEADS}
-        stages = asked["out_features"] or asked["out_indices"] or ()
-        uses = f", of which it uses {', '.join(map(str, stages))} itself" if stages else ""
-        logger.info(f"The backbone of this {self.model_type} model is a {found['model_type']}{uses}.")
-        return found
+        raw_backbone = dict(self.find(raw_config, read))
+        raw_backbone["model_type"] = self.built_as.get(raw_backbone["model_type"], raw_backbone["model_type"])
+        if "always_partition" in raw_backbone:  # an argument for timm that OmDet-Turbo passes on
+            raw_backbone["model_args"] = {"always_partition": raw_backbone.pop("always_partition")}
+        head_options = {key: raw_backbone.pop(key, None) for key in HEAD_OPTIONS}
+        stages = head_options["out_features"] or head_options["out_indices"] or ()
+        uses = f"; its own head uses {', '.join(map(str, stages))}" if stages else ""
+        logger.info(f"The backbone of this {self.model_type} model is a {raw_backbone['model_type']}{uses}.")
+        return raw_backbone
 
-    def find(self, said: Said, read: Callable[[str], Said]) -> Mapping[str, Any]:
-        inside, name, options = said.get("backbone_config"), said.get("backbone"), said.get("backbone_kwargs") or {}
-        if not (isinstance(inside, dict | None) and isinstance(name, str | None) and isinstance(options, dict)):
-            raise UnsupportedModel(f"What this {self.model_type} config says of its backbone makes no sense.")
-        if inside is not None:
-            return {**inside, "model_type": inside.get("model_type") or self.default["model_type"]}
-        # Where nothing tells whether a name is timm's or a hub id, its looks do.
-        use_timm = said.get("use_timm_backbone", "/" not in (name or ""))
-        if name is None and self.optional and not said.get(self.optional):
-            raise UnsupportedModel(f"This {self.model_type} model is one piece, with no backbone inside.")
+    def find(self, raw_config: RawConfig, read: Callable[[str], RawConfig]) -> Mapping[str, Any]:
+        """The backbone's raw config as it is: from `backbone_config`, else of the model that `backbone` names on the
+        Hub or in timm, else the default. Raises UnsupportedModel if there is no backbone or its settings are invalid.
+        """
+        backbone_config, name, options = (
+            raw_config.get("backbone_config"),
+            raw_config.get("backbone"),
+            raw_config.get("backbone_kwargs") or {},
+        )
+        if not (
+            isinstance(backbone_config, dict | None) and isinstance(name, str | None) and isinstance(options, dict)
+        ):
+            raise UnsupportedModel(f"The backbone settings in this {self.model_type} config are invalid.")
+        if backbone_config is not None:
+            return {**backbone_config, "model_type": backbone_config.get("model_type") or self.default["model_type"]}
+        # Without use_timm_backbone, a name with a slash is a Hub id, any other is timm's.
+        use_timm = raw_config.get("use_timm_backbone", "/" not in (name or ""))
+        if name is None and self.backbone_key and not raw_config.get(self.backbone_key):
+            raise UnsupportedModel(f"This {self.model_type} model has no separate backbone inside.")
         if name is None and (options or not use_timm or not self.timm):
             return self.default
         if name and not use_timm:
             return {**read(name), **options}
         named = {"backbone": name} if name else {}
-        return {"model_type": "timm_backbone", **self.timm, **named, **(options or self.implied(said))}
+        return {"model_type": "timm_backbone", **self.timm, **named, **(options or self.implied_options(raw_config))}
 
-    def implied(self, said: Said) -> Said:
-        """What a config.json that has no `backbone_kwargs` says of a timm backbone elsewhere."""
-        implied = {"num_channels": said.get("num_channels", 3)}
-        if said.get("dilation"):
-            implied["output_stride"] = 16
+    def implied_options(self, raw_config: RawConfig) -> RawConfig:
+        """Options for a timm backbone that a config.json without `backbone_kwargs` has in other keys."""
+        implied_options = {"num_channels": raw_config.get("num_channels", 3)}
+        if raw_config.get("dilation"):
+            implied_options["output_stride"] = 16
         if "img_size" in self.timm:
-            implied["img_size"] = said.get("image_size", self.timm["img_size"])
-        return implied
+            implied_options["img_size"] = raw_config.get("image_size", self.timm["img_size"])
+        return implied_options
 
 
-def each(pattern: str, **choices: str) -> tuple[str, ...]:
-    """`each("a-{size}", size="small large")` -> ("a-small", "a-large")."""
+def expand_ids(pattern: str, **choices: str) -> tuple[str, ...]:
+    """`expand_ids("a-{size}", size="small large")` -> ("a-small", "a-large")."""
     rows = product(*(values.split() for values in choices.values()))
     return tuple(pattern.format(**dict(zip(choices, row, strict=True))) for row in rows)
 
 
-def within(place: str, *heads: str) -> tuple[str, ...]:
-    """A place in a base model, as the base model saves it, and models that hold one as `model`, `detr.model`..."""
-    return (*(f"{head}.{place}" for head in heads or ("model",)), place)
+def prefixes_in(part: str, *heads: str) -> tuple[str, ...]:
+    """The prefixes of a part of a base model: as the base model saves it, and below each head's name for it."""
+    return (*(f"{head}.{part}" for head in heads or ("model",)), part)
 
 
 HGNET = {"model_type": "hgnet_v2"}
 RESNET = {"model_type": "resnet"}
 SWIN = {"model_type": "swin"}
 DINOV2_SMALL = {"model_type": "dinov2", "image_size": 518, "hidden_size": 384, "num_attention_heads": 6}
-RESNET50_OF_TIMM = {"backbone": "resnet50"}
+TIMM_RESNET50 = {"backbone": "resnet50"}
 
 COMPOSITES = (
     Composite(
@@ -121,41 +130,41 @@ COMPOSITES = (
     ),
     Composite(
         "conditional_detr",
-        prefixes=within("backbone.conv_encoder.model.", "model", "conditional_detr.model"),
+        prefixes=prefixes_in("backbone.conv_encoder.model.", "model", "conditional_detr.model"),
         processor="ConditionalDetrImageProcessor",
         default=RESNET,
-        timm=RESNET50_OF_TIMM,
+        timm=TIMM_RESNET50,
         ids=("microsoft/conditional-detr-resnet-50",),
     ),
     Composite(
         "d_fine",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="RTDetrImageProcessor",
         default=HGNET,
         ids=(
-            *each("ustc-community/dfine-{size}-coco", size="nano small medium large xlarge"),
-            *each("ustc-community/dfine-{size}-obj365", size="small medium large xlarge"),
-            *each("ustc-community/dfine-{size}-obj2coco", size="small medium xlarge"),
+            *expand_ids("ustc-community/dfine-{size}-coco", size="nano small medium large xlarge"),
+            *expand_ids("ustc-community/dfine-{size}-obj365", size="small medium large xlarge"),
+            *expand_ids("ustc-community/dfine-{size}-obj2coco", size="small medium xlarge"),
             "ustc-community/dfine-large-obj2coco-e25",
         ),
     ),
     Composite(
         "dab-detr",
-        prefixes=within("backbone.conv_encoder.model."),
+        prefixes=prefixes_in("backbone.conv_encoder.model."),
         processor="ConditionalDetrImageProcessor",
         default=RESNET,
-        timm=RESNET50_OF_TIMM,
+        timm=TIMM_RESNET50,
         ids=(
             "IDEA-Research/dab-detr-resnet-50",
-            *each("IDEA-Research/dab-detr-resnet-50-{kind}", kind="dc5 pat3 dc5-pat3"),
+            *expand_ids("IDEA-Research/dab-detr-resnet-50-{kind}", kind="dc5 pat3 dc5-pat3"),
         ),
     ),
     Composite(
         "deformable_detr",
-        prefixes=within("backbone.conv_encoder.model."),
+        prefixes=prefixes_in("backbone.conv_encoder.model."),
         processor="DeformableDetrImageProcessor",
         default=RESNET,
-        timm=RESNET50_OF_TIMM,
+        timm=TIMM_RESNET50,
         ids=(
             "SenseTime/deformable-detr",
             "SenseTime/deformable-detr-single-scale",
@@ -166,7 +175,7 @@ COMPOSITES = (
     ),
     Composite(
         "deimv2",
-        prefixes=(*within("conv_encoder.model."), *within("conv_encoder.backbone.")),
+        prefixes=(*prefixes_in("conv_encoder.model."), *prefixes_in("conv_encoder.backbone.")),
         processor="RTDetrImageProcessor",
         default=HGNET,
         ids=("Intellindust/DEIMv2_HGNetv2_N_COCO",),
@@ -177,9 +186,9 @@ COMPOSITES = (
         processor="DPTImageProcessor",
         default=DINOV2_SMALL,
         ids=(
-            *each("LiheYoung/depth-anything-{size}-hf", size="small base large"),
-            *each("depth-anything/Depth-Anything-V2-{size}-hf", size="Small Base Large"),
-            *each(
+            *expand_ids("LiheYoung/depth-anything-{size}-hf", size="small base large"),
+            *expand_ids("depth-anything/Depth-Anything-V2-{size}-hf", size="Small Base Large"),
+            *expand_ids(
                 "depth-anything/Depth-Anything-V2-Metric-{place}-{size}-hf",
                 place="Indoor Outdoor",
                 size="Small Base Large",
@@ -188,10 +197,10 @@ COMPOSITES = (
     ),
     Composite(
         "detr",
-        prefixes=within("backbone.conv_encoder.model.", "model", "detr.model"),
+        prefixes=prefixes_in("backbone.conv_encoder.model.", "model", "detr.model"),
         processor="DetrImageProcessor",
         default=RESNET,
-        timm=RESNET50_OF_TIMM,
+        timm=TIMM_RESNET50,
         ids=(
             "facebook/detr-resnet-50",
             "facebook/detr-resnet-50-dc5",
@@ -204,8 +213,8 @@ COMPOSITES = (
     ),
     Composite(
         "dpt",
-        # The hybrid keeps its BiT where another DPT has its patch embedding.
-        prefixes=("backbone.", *within("embeddings.backbone.", "dpt")),
+        # The hybrid has its BiT in place of the patch embedding.
+        prefixes=("backbone.", *prefixes_in("embeddings.backbone.", "dpt")),
         processor="DPTImageProcessor",
         default={
             "model_type": "bit",
@@ -214,7 +223,7 @@ COMPOSITES = (
             "depths": [3, 4, 9],
             "embedding_dynamic_padding": True,
         },
-        optional="is_hybrid",
+        backbone_key="is_hybrid",
         ids=(
             "Intel/dpt-hybrid-midas",
             "Intel/dpt-beit-base-384",
@@ -223,19 +232,19 @@ COMPOSITES = (
             "Intel/dpt-swinv2-tiny-256",
             "Intel/dpt-swinv2-base-384",
             "Intel/dpt-swinv2-large-384",
-            *each("facebook/dpt-dinov2-{size}-{data}", size="small base large giant", data="nyu kitti"),
+            *expand_ids("facebook/dpt-dinov2-{size}-{data}", size="small base large giant", data="nyu kitti"),
         ),
     ),
     Composite(
         "grounding-dino",
-        prefixes=within("backbone.conv_encoder.model."),
+        prefixes=prefixes_in("backbone.conv_encoder.model."),
         processor="GroundingDinoImageProcessor",
         default=SWIN,
         ids=("IDEA-Research/grounding-dino-base", "IDEA-Research/grounding-dino-tiny"),
     ),
     Composite(
         "lw_detr",
-        prefixes=within("backbone.backbone."),
+        prefixes=prefixes_in("backbone.backbone."),
         processor="DeformableDetrImageProcessor",
         default={
             "model_type": "lw_detr_vit",
@@ -244,28 +253,28 @@ COMPOSITES = (
             "num_hidden_layers": 10,
             "window_block_indices": [0, 1, 3, 6, 7, 9],
         },
-        ids=each("AnnaZhang/lwdetr_{size}_60e_coco", size="tiny small medium large xlarge"),
+        ids=expand_ids("AnnaZhang/lwdetr_{size}_60e_coco", size="tiny small medium large xlarge"),
     ),
     Composite(
         "mask2former",
-        prefixes=within("pixel_level_module.encoder."),
+        prefixes=prefixes_in("pixel_level_module.encoder."),
         processor="Mask2FormerImageProcessor",
         default={**SWIN, "depths": [2, 2, 18, 2]},
         ids=(
-            *each("facebook/mask2former-swin-{size}-ade-semantic", size="tiny small base large"),
-            *each("facebook/mask2former-swin-{size}-coco-instance", size="tiny small base large"),
-            *each("facebook/mask2former-swin-{size}-coco-panoptic", size="tiny base large"),
-            *each(
+            *expand_ids("facebook/mask2former-swin-{size}-ade-semantic", size="tiny small base large"),
+            *expand_ids("facebook/mask2former-swin-{size}-coco-instance", size="tiny small base large"),
+            *expand_ids("facebook/mask2former-swin-{size}-coco-panoptic", size="tiny base large"),
+            *expand_ids(
                 "facebook/mask2former-swin-{size}-cityscapes-{task}",
                 size="tiny small large",
                 task="semantic instance panoptic",
             ),
-            *each("facebook/mask2former-swin-large-mapillary-vistas-{task}", task="semantic panoptic"),
+            *expand_ids("facebook/mask2former-swin-large-mapillary-vistas-{task}", task="semantic panoptic"),
         ),
     ),
     Composite(
         "maskformer",
-        prefixes=within("pixel_level_module.encoder."),
+        prefixes=prefixes_in("pixel_level_module.encoder."),
         processor="MaskFormerImageProcessor",
         default={
             **SWIN,
@@ -275,9 +284,9 @@ COMPOSITES = (
             "num_heads": [4, 8, 16, 32],
             "window_size": 12,
         },
-        becomes={"swin": "maskformer-swin"},
+        built_as={"swin": "maskformer-swin"},
         ids=(
-            *each("facebook/maskformer-swin-{size}-{data}", size="tiny small base large", data="ade coco"),
+            *expand_ids("facebook/maskformer-swin-{size}-{data}", size="tiny small base large", data="ade coco"),
             "facebook/maskformer-resnet50-ade",
             "facebook/maskformer-resnet50-ade20k-full",
             "facebook/maskformer-resnet50-vistas",
@@ -287,11 +296,11 @@ COMPOSITES = (
     ),
     Composite(
         "mm-grounding-dino",
-        prefixes=within("backbone.conv_encoder.model."),
+        prefixes=prefixes_in("backbone.conv_encoder.model."),
         processor="GroundingDinoImageProcessor",
         default=SWIN,
         ids=(
-            *each(
+            *expand_ids(
                 "openmmlab-community/mm_grounding_dino_tiny_o365v1_{data}",
                 data="goldg goldg_grit goldg_v3det goldg_grit_v3det",
             ),
@@ -311,45 +320,45 @@ COMPOSITES = (
     ),
     Composite(
         "oneformer",
-        prefixes=within("pixel_level_module.encoder."),
+        prefixes=prefixes_in("pixel_level_module.encoder."),
         processor="OneFormerImageProcessor",
         default=SWIN,
         ids=(
             "shi-labs/oneformer_ade20k_swin_tiny",
-            *each("shi-labs/oneformer_{data}_{kind}_large", data="ade20k cityscapes coco", kind="swin dinat"),
+            *expand_ids("shi-labs/oneformer_{data}_{kind}_large", data="ade20k cityscapes coco", kind="swin dinat"),
         ),
     ),
     Composite(
         "pp_doclayout_v2",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="PPDocLayoutV2ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV2_safetensors",),
     ),
     Composite(
         "pp_doclayout_v3",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="PPDocLayoutV3ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV3_safetensors",),
     ),
     Composite(
         "pp_doclayout_v4",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="PPDocLayoutV4ImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-DocLayoutV4_safetensors",),
     ),
     Composite(
         "pp_ocrv5_server_det",
-        prefixes=within("backbone."),
+        prefixes=prefixes_in("backbone."),
         processor="PPOCRV5ServerDetImageProcessor",
         default=HGNET,
         ids=("PaddlePaddle/PP-OCRv5_server_det_safetensors",),
     ),
     Composite(
         "pp_ocrv5_server_rec",
-        prefixes=within("backbone."),
+        prefixes=prefixes_in("backbone."),
         processor="PPOCRV5ServerRecImageProcessor",
         default={
             **HGNET,
@@ -364,11 +373,11 @@ COMPOSITES = (
         prefixes=("backbone.",),
         processor="PromptDepthAnythingImageProcessor",
         default=DINOV2_SMALL,
-        ids=each("depth-anything/prompt-depth-anything-{size}-hf", size="vits vits-transparent vitl"),
+        ids=expand_ids("depth-anything/prompt-depth-anything-{size}-hf", size="vits vits-transparent vitl"),
     ),
     Composite(
         "rf_detr",
-        prefixes=("backbone.0.encoder.encoder.", *within("backbone.backbone.")),
+        prefixes=("backbone.0.encoder.encoder.", *prefixes_in("backbone.backbone.")),
         processor="RfDetrImageProcessor",
         default={
             "model_type": "rf_detr_dinov2",
@@ -381,27 +390,27 @@ COMPOSITES = (
     ),
     Composite(
         "rt_detr",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="RTDetrImageProcessor",
         default={"model_type": "rt_detr_resnet"},
         ids=(
-            *each("PekingU/rtdetr_{depth}", depth="r18vd r34vd r50vd r101vd"),
-            *each("PekingU/rtdetr_{depth}_coco_o365", depth="r18vd r50vd r101vd"),
+            *expand_ids("PekingU/rtdetr_{depth}", depth="r18vd r34vd r50vd r101vd"),
+            *expand_ids("PekingU/rtdetr_{depth}_coco_o365", depth="r18vd r50vd r101vd"),
         ),
     ),
     Composite(
         "rt_detr_v2",
-        prefixes=within("backbone.model."),
+        prefixes=prefixes_in("backbone.model."),
         processor="RTDetrImageProcessor",
         default={"model_type": "rt_detr_resnet"},
-        ids=each("PekingU/rtdetr_v2_{depth}", depth="r18vd r34vd r50vd r101vd"),
+        ids=expand_ids("PekingU/rtdetr_v2_{depth}", depth="r18vd r34vd r50vd r101vd"),
     ),
     Composite(
         "table-transformer",
-        prefixes=within("backbone.conv_encoder.model."),
+        prefixes=prefixes_in("backbone.conv_encoder.model."),
         processor="DetrImageProcessor",
         default=RESNET,
-        timm=RESNET50_OF_TIMM,
+        timm=TIMM_RESNET50,
         ids=(
             "microsoft/table-transformer-detection",
             "microsoft/table-transformer-structure-recognition",
@@ -419,7 +428,7 @@ COMPOSITES = (
     ),
     Composite(
         "tvp",
-        prefixes=within("vision_model.backbone."),
+        prefixes=prefixes_in("vision_model.backbone."),
         processor="TvpImageProcessor",
         default=RESNET,
         ids=("Intel/tvp-base", "Intel/tvp-base-ANet"),
@@ -430,8 +439,8 @@ COMPOSITES = (
         processor="SegformerImageProcessor",
         default=RESNET,
         ids=(
-            *each("openmmlab/upernet-convnext-{size}", size="tiny small base large xlarge"),
-            *each("openmmlab/upernet-swin-{size}", size="tiny small base large"),
+            *expand_ids("openmmlab/upernet-convnext-{size}", size="tiny small base large xlarge"),
+            *expand_ids("openmmlab/upernet-swin-{size}", size="tiny small base large"),
         ),
     ),
     Composite(
@@ -439,7 +448,7 @@ COMPOSITES = (
         prefixes=("backbone.",),
         processor="VitMatteImageProcessor",
         default={"model_type": "vitdet"},
-        ids=each("hustvl/vitmatte-{size}-{data}", size="small base", data="composition-1k distinctions-646"),
+        ids=expand_ids("hustvl/vitmatte-{size}-{data}", size="small base", data="composition-1k distinctions-646"),
     ),
     Composite(
         "vitpose",
@@ -450,7 +459,7 @@ COMPOSITES = (
             "usyd-community/vitpose-base",
             "usyd-community/vitpose-base-simple",
             "usyd-community/vitpose-base-coco-aic-mpii",
-            *each("usyd-community/vitpose-plus-{size}", size="small base large huge"),
+            *expand_ids("usyd-community/vitpose-plus-{size}", size="small base large huge"),
         ),
     ),
     Composite(
@@ -475,6 +484,6 @@ def composites() -> Iterator[Composite]:
     yield from COMPOSITES
 
 
-def find(model_type: str) -> Composite | None:
-    """The composite of this `model_type`, if it is one."""
+def find_composite(model_type: str) -> Composite | None:
+    """The composite with this model type, if there is one."""
     return next((composite for composite in COMPOSITES if composite.model_type == model_type), None)

@@ -1,4 +1,4 @@
-"""Every family of backbones, one row each; the rows are facts in strings, so that importing them imports nothing."""
+"""Every family of backbones, one row each. Rows hold only strings, so that reading them imports no model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import UnsupportedModel, UsageError, near_miss
+from .errors import UnsupportedModel, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from .configs.base import BackboneConfig
@@ -21,38 +21,38 @@ HALVES = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
 
 @dataclass(frozen=True)
 class Family:
-    """`model_type` as config.json has it, the stem of the class names, and what is known of its checkpoints."""
+    """A model type as in config.json, the stem of its class names, and what is known about its checkpoints."""
 
     model_type: str
     stem: str
     prefixes: tuple[str, ...]
-    """What stands before a tensor's name in the files of this family, by the class that saved them."""
+    """Prefixes of tensor names in the family's files, depending on the class that saved them."""
     ids: tuple[str, ...] = ()
-    """Hub ids that it is known by."""
+    """Well-known Hub ids."""
     processor: str = "ViTImageProcessor"
-    """The image processor that its repositories name, for those that have no preprocessor_config.json."""
+    """The image processor that its repositories use, for those without a preprocessor_config.json."""
     pixels: Mapping[str, tuple[float, float, float]] = field(default_factory=lambda: IMAGENET, hash=False)
-    """The mean and deviation that its repositories say, for the same."""
+    """The mean and std that its repositories use, for the same."""
     module: str = ""
-    """Where its model is written; near-twins share a file. By default the file named as the family's type."""
+    """The module of its model, by default named like the model type; near-twins share one."""
     config: type[BackboneConfig] | str = ""
     model: type[Backbone] | str = ""
-    """The two classes, or where they are (`package.module:Class`), for families that are not built in."""
+    """The two classes, or their places (`package.module:Class`), for families that are not built in."""
 
     def config_class(self) -> type[BackboneConfig]:
         name = self.model_type.replace("-", "_")
-        return imported(self.config or f"backbone_cli.configs.{name}:{self.stem}Config")
+        return import_object(self.config or f"backbone_cli.configs.{name}:{self.stem}Config")
 
     def model_class(self) -> type[Backbone]:
         name = (self.module or self.model_type).replace("-", "_")
-        return imported(self.model or f"backbone_cli.models.{name}:{self.stem}Backbone")
+        return import_object(self.model or f"backbone_cli.models.{name}:{self.stem}Backbone")
 
 
-def imported(place: Any) -> Any:
-    """The class of `package.module:Class`; a class is itself."""
-    if not isinstance(place, str):
-        return place
-    module, _, name = place.partition(":")
+def import_object(path: Any) -> Any:
+    """The object at `package.module:name`; anything but a string is returned as it is."""
+    if not isinstance(path, str):
+        return path
+    module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
@@ -205,9 +205,9 @@ FAMILIES = (
         ),
         processor="BitImageProcessor",
     ),
-    # Most of its ids are those of D-FINE.
+    # Its other ids are D-FINE's.
     Family("hgnet_v2", "HGNetV2", prefixes=("",), ids=("ustc-community/hgnet-v2",), processor="RTDetrImageProcessor"),
-    # Its ids are those of MaskFormer, whose checkpoints hold it.
+    # Its ids are MaskFormer's, whose checkpoints hold it.
     Family("maskformer-swin", "MaskFormerSwin", prefixes=("", "model."), module="swin"),
     Family(
         "nat",
@@ -222,7 +222,7 @@ FAMILIES = (
         ids=tuple(f"microsoft/resnet-{depth}" for depth in (18, 26, 34, 50, 101, 152)),
         processor="ConvNextImageProcessor",
     ),
-    # Its ids are those of RT-DETR.
+    # Its ids are RT-DETR's.
     Family(
         "rt_detr_resnet", "RTDetrResNet", prefixes=("", "resnet."), processor="RTDetrImageProcessor", module="resnet"
     ),
@@ -266,14 +266,14 @@ FAMILIES = (
     Family(
         "timm_backbone",
         "Timm",
-        # By timm itself; as transformers' backbone, and as its wrapper of a whole timm model.
+        # Saved by timm itself, by transformers' backbone class, and by its wrapper of a whole timm model.
         prefixes=("", "_backbone.", "timm_model."),
-        config="backbone_cli.configs.timm_backbone:TimmBackboneConfig",
-        model="backbone_cli.models.timm_backbone:TimmBackbone",
+        config="backbone_cli.timm.config:TimmBackboneConfig",
+        model="backbone_cli.timm.backbone:TimmBackbone",
     ),
-    # Its ids are those of VitMatte, whose checkpoints hold it.
+    # Its ids are VitMatte's, whose checkpoints hold it.
     Family("vitdet", "VitDet", prefixes=("", "vitdet.")),
-    # Its ids are those of ViTPose.
+    # Its ids are ViTPose's.
     Family(
         "vitpose_backbone",
         "VitPose",
@@ -284,7 +284,7 @@ FAMILIES = (
 )
 
 
-# Families from outside, by their type.
+# Families added by `register`, by model type.
 REGISTERED: dict[str, Family] = {}
 
 
@@ -297,18 +297,18 @@ def register(
     ids: tuple[str, ...] = (),
     processor: str = "ViTImageProcessor",
 ) -> Family:
-    """Add a family of your own: from then on its checkpoints load, here and on the command line, like any other.
+    """Add a family of your own: from then on its checkpoints load like any other's, here and on the command line.
 
-    `model_type` is what its config.json files say. `config` and `model` are its classes (of `BackboneConfig` and
-    `Backbone`), or texts that say where they are (`my_package.module:MyConfig`), which are then imported when needed.
-    `prefixes` may stand before a tensor's name in its weight files, `ids` are hub ids that it is known by, and
-    `processor` is the image processor of repositories that name none.
+    `model_type` is the type in its config.json files. `config` and `model` are its classes (subclasses of
+    `BackboneConfig` and `Backbone`), or strings with their places (`my_package.module:MyConfig`), which are imported
+    when needed. `prefixes` are prefixes that tensor names may have in its weight files, `ids` are well-known Hub ids,
+    and `processor` is the image processor of repositories that don't name one.
 
-    So that the command line knows the family, let the package that holds it name the module that calls `register`
-    as an entry point of the group `backbone_cli.families`.
+    To make the family known to the command line, declare the module that calls `register` as an entry point of the
+    group `backbone_cli.families` in the package that contains it.
     """
     if any(family.model_type == model_type for family in FAMILIES):
-        raise UsageError(f"The family '{model_type}' is built in; give yours another model_type.")
+        raise UsageError(f"The family '{model_type}' is built in; choose another model_type.")
     name = config.rpartition(":")[2] if isinstance(config, str) else config.__name__
     family = Family(
         model_type,
@@ -325,7 +325,7 @@ def register(
 
 @cache
 def load_plugins() -> None:
-    """Import the modules that installed packages name in the group `backbone_cli.families`; each calls `register`."""
+    """Import the entry points of the group `backbone_cli.families`, each of which calls `register`."""
     from importlib.metadata import entry_points
 
     for point in entry_points(group="backbone_cli.families"):
@@ -333,19 +333,18 @@ def load_plugins() -> None:
             point.load()
         except (ImportError, AttributeError) as error:
             raise UnsupportedModel(
-                f"The family '{point.name}' that {point.value} brings can't be loaded ({error});"
-                " mend or uninstall that package."
+                f"The family '{point.name}' of {point.value} can't be loaded ({error}); fix or uninstall that package."
             ) from error
 
 
 def families() -> Iterator[Family]:
-    """Every family: the built-in ones, then those from outside."""
+    """Every family: the built-in ones, then the registered ones."""
     load_plugins()
     yield from FAMILIES
     yield from REGISTERED.values()
 
 
-# Types that have no backbone class, and what their like is called in timm.
+# Model types without a backbone class, and a pattern for similar timm models.
 ONLY_IN_TIMM = {
     "clip": "vit_*clip*",
     "clip_vision_model": "vit_*clip*",
@@ -368,24 +367,24 @@ ONLY_IN_TIMM = {
 }
 
 
-def find(model_type: str, inside: str = "") -> Family:
-    """The family of this `model_type`; `inside` is the type of the model that has it for its backbone."""
-    for known in (FAMILIES, families()):  # those from outside are only looked for when they are needed
+def find_family(model_type: str, composite_type: str = "") -> Family:
+    """The family of a model type; `composite_type` is the type of the model that contains it, for messages."""
+    for known in (FAMILIES, families()):  # plugins are only loaded if the type isn't built in
         for family in known:
             if family.model_type == model_type:
                 return family
-    if inside:
+    if composite_type:
         raise UnsupportedModel(
-            f"The backbone of this {inside} model is of type '{model_type}', which is not supported."
-            " `backbone models` lists the types that are."
+            f"The backbone of this {composite_type} model has the type '{model_type}', which is not supported."
+            " `backbone models` lists the supported types."
         )
     if model_type in ONLY_IN_TIMM:
         raise UnsupportedModel(
-            f"Models of type '{model_type}' have no backbone class: nothing says what their stages are."
-            f" timm has such models with stages: `backbone models --timm '{ONLY_IN_TIMM[model_type]}'`."
+            f"Models of type '{model_type}' have no backbone class, so their stages are undefined."
+            f" timm has similar models with stages: `backbone models --timm '{ONLY_IN_TIMM[model_type]}'`."
         )
     names = [family.model_type for family in families()]
     raise UnsupportedModel(
-        f"Models of type '{model_type}' are not supported.{near_miss(model_type, names)}"
-        " `backbone models` lists the families that are."
+        f"Models of type '{model_type}' are not supported.{did_you_mean(model_type, names)}"
+        " `backbone models` lists the supported families."
     )

@@ -1,4 +1,4 @@
-"""What is installed, as the packages say themselves."""
+"""Versions of installed packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def installed(name: str) -> str | None:
-    """The version of a package; None where there is none, or where it runs from a source tree."""
+    """The version of a package; None if it is not installed, or runs from a source tree."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -67,9 +67,9 @@ def networks(where: Path, name: str, stages: str, dtype: str) -> tuple[Network, 
     import torch
     import transformers
 
-    from backbone_cli import inference
+    from backbone_cli import optimize as inference
     from backbone_cli.auto import AutoBackbone, AutoConfig
-    from backbone_cli.configs.timm_zoo import find
+    from backbone_cli.timm.catalog import find
 
     transformers.logging.set_verbosity_error()
     folder = str(make_model(name, where))

@@ -60,7 +60,7 @@ def make_model(name: str, where: Path) -> Path:
         timm.models.save_for_hf(timm.create_model(TIMM[name]), folder, safe_serialization=True)
     if not (folder / "model.safetensors").exists():
         model_type, said = MODELS[name]
-        config = registry.find(model_type).config_class()(**said)
+        config = registry.find_family(model_type).config_class()(**said)
         config.out_indices = list(range(len(config.stage_names)))
         tensors = export(AutoBackbone.from_config(config))
         config.out_indices = [-1]

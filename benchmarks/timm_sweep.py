@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from backbone_cli import TimmBackbone, TimmBackboneConfig
-from backbone_cli.checkpoint import Weights, fill
-from backbone_cli.configs.timm_zoo import Facts, find, zoo
+from backbone_cli.checkpoint import Checkpoint, fill
 from backbone_cli.hub import Repo
-from backbone_cli.inference import optimize
+from backbone_cli.optimization import optimize
+from backbone_cli.timm.catalog import find, zoo
+from backbone_cli.timm.facts import Architecture
 
 TOLERANCE, IF_PACKED = 1e-5, 1e-3
 CHUNK = 30
@@ -162,13 +163,13 @@ def compare(name: str, packed: bool) -> tuple[float, list]:
     return worst, sizes
 
 
-def small(facts: Facts, own: tuple[int, int]) -> tuple[int, int]:
+def small(facts: Architecture, own: tuple[int, int]) -> tuple[int, int]:
     """An odd size, of few pixels, that is still some cells of the coarsest map; and not a square."""
     coarsest = max(stage.stride for stage in facts.stages)
     return min(own[0], 3 * coarsest + 1), min(own[1], 4 * coarsest + 7)
 
 
-class Held(Weights):
+class Held(Checkpoint):
     """Weights in memory, as if a file held them."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:

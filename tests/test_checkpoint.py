@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backbone_cli.auto import AutoBackbone
-from backbone_cli.checkpoint import Weights, export
+from backbone_cli.checkpoint import Checkpoint, export
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.errors import CheckpointError, ModelError
 
@@ -170,8 +170,8 @@ def test_norms_saved_as_gamma_and_beta(folder):
 
 def test_what_is_not_asked_for_is_not_read(folder, monkeypatch):
     read = []
-    real = Weights.read
-    monkeypatch.setattr(Weights, "read", lambda self, name: read.append(name) or real(self, name))
+    real = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda self, name: read.append(name) or real(self, name))
     load(folder, out_indices=[1])
     assert not [name for name in read if ".layers.1." in name or "stage2" in name]
 
@@ -190,7 +190,7 @@ def test_only_the_shards_that_are_needed_are_opened(folder):
 
 
 def test_the_handle_of_the_weights_can_be_copied(folder):
-    weights = Weights(load_repo(folder))
+    weights = Checkpoint(load_repo(folder))
     weights.read("embeddings.norm.weight")
     again = pickle.loads(pickle.dumps(copy.deepcopy(weights)))
     assert torch.equal(again.read("embeddings.norm.weight"), weights.read("embeddings.norm.weight"))

@@ -3,7 +3,7 @@
 import pytest
 
 from backbone_cli.errors import StageError
-from backbone_cli.stages import choose
+from backbone_cli.stages import choose_stages
 
 NAMES = ["stem", "stage1", "stage2", "stage3", "stage4"]
 
@@ -27,7 +27,7 @@ NAMES = ["stem", "stage1", "stage2", "stage3", "stage4"]
     ],
 )
 def test_what_is_chosen(indices, features, chosen):
-    assert choose(NAMES, indices, features) == chosen
+    assert choose_stages(NAMES, indices, features) == chosen
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_what_is_chosen(indices, features, chosen):
 )
 def test_what_is_refused(indices, features, said):
     with pytest.raises(StageError, match=said):
-        choose(NAMES, indices, features)
+        choose_stages(NAMES, indices, features)

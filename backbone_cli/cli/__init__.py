@@ -1,4 +1,4 @@
-"""The command line. Commands parse, call the library, and render; here they are named, and errors become words."""
+"""The command line. Commands parse, call the library and render; here they are listed, and errors become messages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ..errors import BackboneError, OutputError
-from .console import ReaderGone, console, open_streams
+from .console import OutputClosed, console, open_streams
 
 INTERRUPTED = 130
 
 COMMANDS = ("extract", "stages", "models", "view", "compare", "doctor", "inspect")
-"""Each is the function of its own name, in the module of its own name."""
+"""Each is a function in the module of the same name."""
+
+PANELLED = ("extract", "view")
+"""The commands with so many options that their help groups them."""
 
 SETTINGS: dict[str, Any] = {
-    # Plain text starts in half the time that panels take, and reads the same in a log.
+    # Plain text takes half the start-up time of rich panels, and reads the same in a log.
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -30,13 +33,16 @@ SETTINGS: dict[str, Any] = {
 
 @cache
 def command(name: str) -> Any:
+    from .panels import PanelCommand
+
     alone = typer.Typer(add_completion=False, **SETTINGS)
-    alone.command(name)(getattr(import_module(f".{name}", __name__), name))
+    kind = PanelCommand if name in PANELLED else typer.core.TyperCommand
+    alone.command(name, cls=kind)(getattr(import_module(f".{name}", __name__), name))
     return typer.main.get_command(alone)
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by name. Only the one that runs is imported: all of them together take a tenth of `stages`."""
+    """The commands by name. Only the one that runs is imported; importing all would take a tenth of `stages`' time."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
@@ -64,8 +70,8 @@ app = typer.Typer(
 )
 
 
-def show_version(wanted: bool) -> None:
-    if wanted:
+def show_version(requested: bool) -> None:
+    if requested:
         from ..versions import installed
 
         console.data(f"backbone {installed('backbone-cli') or 'from source'}")
@@ -82,9 +88,9 @@ def root(
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; whatever goes wrong is told in a sentence."""
+    """Run one command line and return its exit code; every error becomes a sentence."""
     console.quiet = console.verbose = False
-    console.listen()
+    console.attach_logging()
     try:
         return app(args, standalone_mode=False) or 0
     except typer.TyperException as error:  # the command line itself was wrong
@@ -95,14 +101,13 @@ def run(args: Sequence[str] | None = None) -> int:
         show_traceback()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        console.say("Interrupted; what was finished is kept.")
+        console.info("Interrupted; finished images are kept.")
         return INTERRUPTED
-    except ReaderGone:
+    except OutputClosed:
         return INTERRUPTED
     except Exception as error:
         console.error(
-            f"Something unforeseen went wrong ({type(error).__name__}: {error}). This is a bug in backbone;"
-            " --verbose shows where."
+            f"Unexpected error ({type(error).__name__}: {error}). This is a bug in backbone; --verbose shows where."
         )
         show_traceback()
         return 1
@@ -117,16 +122,16 @@ def show_traceback() -> None:
 
 def main() -> None:
     open_streams()
-    leave(run())
+    exit_now(run())
 
 
-def leave(code: int) -> NoReturn:
-    """Exit without taking torch apart object by object, which takes half a second; the system frees it all."""
+def exit_now(code: int) -> NoReturn:
+    """Exit without deallocating torch object by object, which takes half a second."""
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except ReaderGone:
+    except OutputClosed:
         code = code or INTERRUPTED
     except OutputError as error:
         code = code or error.exit_code

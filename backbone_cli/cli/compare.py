@@ -34,7 +34,7 @@ def compare(
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="FILE.png: the table as a heat map.", show_default=False)
     ] = None,
-    theme: Annotated[Theme, typer.Option(help="Of the picture.")] = "dark",
+    theme: Annotated[Theme, typer.Option(help="The picture's theme.")] = "dark",
     device: options.OneDevice = Request.device,
     image_size: options.ImageSize = None,
     offline: options.Offline = Request.offline,
@@ -42,20 +42,20 @@ def compare(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Compare what two models make of the same images: every stage of A with every stage of B, by linear CKA.
+    """Compare two models on the same images: every stage of A with every stage of B, by linear CKA.
 
-    1 means that both tell the same places apart, 0 that they have nothing in common. Where a stage has one shape in
-    both, its numbers are compared, too: the largest and the mean difference, and the cosine of a place's vectors.
+    1 means that both distinguish the same positions, 0 that they have nothing in common. Stages that have the same
+    shape in both are also compared value by value: the largest and mean difference, and the mean cosine similarity.
 
     \b
     backbone compare ./parent ./finetuned photos/
     backbone compare resnet50 microsoft/resnet-50 photos/ -o alike.png
     backbone compare facebook/dinov2-small facebook/dinov2-small photo.jpg --dtype-b bfloat16
     """
-    from ..view.comparison import POSITIONS, Comparison
-    from ..view.seen import Eye, list_photos, see_all
+    from ..view.comparison import MAX_POSITIONS, Comparison
+    from ..view.photos import FeatureViewer, list_photos, view_all
 
-    place = parse_output(output, suffixes=(".png",))
+    path = parse_output(output, suffixes=(".png",))
     request = partial(
         Request,
         inputs=tuple(inputs),
@@ -65,33 +65,36 @@ def compare(
         image_size=options.parse_size(image_size),
         offline=offline,
     )
-    items = list_photos(inputs, POSITIONS)
-    first = Eye(request(model=a, dtype=dtype_a, revision=revision_a), len(items))
-    second = Eye(request(model=b, dtype=dtype_b, revision=revision_b), len(items))
-    found = Comparison(len(items))
-    seen = 0
-    for item, one, other in zip(items, see_all(first, items), see_all(second, items), strict=True):
+    items = list_photos(inputs, MAX_POSITIONS)
+    first = FeatureViewer(request(model=a, dtype=dtype_a, revision=revision_a), len(items))
+    second = FeatureViewer(request(model=b, dtype=dtype_b, revision=revision_b), len(items))
+    comparison = Comparison(len(items))
+    compared = 0
+    for item, one, other in zip(items, view_all(first, items), view_all(second, items), strict=True):
         if isinstance(one, ImageError):
             console.failed(item.source, str(one))
         elif isinstance(other, ImageError):
             console.failed(item.source, str(other))
         else:
-            found.add(one.maps, other.maps)
-            seen += 1
-    if not seen:
+            comparison.add(one.maps, other.maps)
+            compared += 1
+    if not compared:
         raise ImageError("None of the images could be read.")
-    cka = found.cka()
+    cka = comparison.cka()
     sides = (side(a, dtype_a, revision_a), side(b, dtype_b, revision_b))
     if as_json:
-        same = [asdict(difference) for difference in found.same.values()]
-        about = {"a": sides[0] | {"stages": [*found.a]}, "b": sides[1] | {"stages": [*found.b]}}
-        said = about | {"images": seen, "places": found.places, "cka": cka.round(6).tolist(), "same": same}
-        console.data(json.dumps(said))
+        same = [asdict(difference) for difference in comparison.same.values()]
+        report: dict[str, object] = {
+            "a": sides[0] | {"stages": [*comparison.a]},
+            "b": sides[1] | {"stages": [*comparison.b]},
+        }
+        report |= {"images": compared, "places": comparison.positions, "cka": cka.round(6).tolist(), "same": same}
+        console.data(json.dumps(report))
     else:
-        tell(found, cka, seen, sides)
-    if place:
-        draw(place, found, cka, seen, sides, theme)
-    return 0 if seen == len(items) else 1
+        show(comparison, cka, compared, sides)
+    if path:
+        draw(path, comparison, cka, compared, sides, theme)
+    return 0 if compared == len(items) else 1
 
 
 Side = dict[str, str]
@@ -101,13 +104,13 @@ def side(model: str, dtype: str, revision: str | None) -> Side:
     return {"model": model, "dtype": dtype} | ({"revision": revision} if revision else {})
 
 
-def tell(found: Comparison, cka: Floats, seen: int, sides: tuple[Side, Side]) -> None:
+def show(comparison: Comparison, cka: Floats, images: int, sides: tuple[Side, Side]) -> None:
     console.data(f"A: {' '.join(sides[0].values())}\nB: {' '.join(sides[1].values())}")
-    console.data(f"\nLinear CKA over {count(seen)} (rows: A, columns: B)")
-    rows = ((stage, *(f"{value:.3f}" for value in line)) for stage, line in zip(found.a, cka, strict=True))
-    console.data(table(("", *found.b), rows))
-    if found.same:
-        console.data("\nNumber by number, where a stage has one shape in both")
+    console.data(f"\nLinear CKA over {count(images)} (rows: A, columns: B)")
+    rows = ((stage, *(f"{value:.3f}" for value in line)) for stage, line in zip(comparison.a, cka, strict=True))
+    console.data(table(("", *comparison.b), rows))
+    if comparison.same:
+        console.data("\nValue by value, for stages with the same shape in both")
         rows = (
             (
                 one.stage,
@@ -115,23 +118,23 @@ def tell(found: Comparison, cka: Floats, seen: int, sides: tuple[Side, Side]) ->
                 *(f"{value:.3g}" for value in (one.max, one.mean, one.std)),
                 f"{one.cosine:.6f}",
             )
-            for one in found.same.values()
+            for one in comparison.same.values()
         )
         console.data(table(("stage", "shape", "max", "mean", "std of A", "cosine"), rows))
-    if found.places < found.channels:
-        console.say(
-            f"CKA stands on {found.places:,} places for up to {found.channels:,} channels, and leans towards 1 then;"
-            " give more images."
+    if comparison.positions < comparison.channels:
+        console.info(
+            f"CKA is based on {comparison.positions:,} positions for up to {comparison.channels:,} channels,"
+            " which biases it towards 1; give more images."
         )
 
 
-def draw(place: Path, found: Comparison, cka: Floats, seen: int, sides: tuple[Side, Side], theme: Theme) -> None:
+def draw(path: Path, comparison: Comparison, cka: Floats, images: int, sides: tuple[Side, Side], theme: Theme) -> None:
     from ..view.drawing import THEMES, save_png
     from ..view.matrix import matrix
 
     words = (" ".join(sides[0].values()), " ".join(sides[1].values()))
-    title = f"Linear CKA over {count(seen)}"
-    console.say(f"Wrote {save_png(matrix(cka, [*found.a], [*found.b], title, words, THEMES[theme]), place)}.")
+    title = f"Linear CKA over {count(images)}"
+    console.info(f"Wrote {save_png(matrix(cka, [*comparison.a], [*comparison.b], title, words, THEMES[theme]), path)}.")
 
 
 def count(images: int) -> str:

@@ -1,4 +1,4 @@
-"""The one place that speaks to people: data to standard output, everything else to standard error."""
+"""The one place that prints: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from typing import Any, TextIO
 from ..errors import OutputError
 
 
-class ReaderGone(Exception):
-    """Whoever read standard output has seen enough."""
+class OutputClosed(Exception):
+    """The reader of standard output closed it."""
 
 
-class Out(io.FileIO):
-    """Standard output. That it can't be written is told once, as an error of ours, whoever was writing to it."""
+class StdoutFile(io.FileIO):
+    """Standard output. If it can't be written, that is reported once, as an OutputError or OutputClosed."""
 
     lost = False
 
     def write(self, data: Any) -> int:
-        if self.lost:  # what is still buffered must not raise again
+        if self.lost:  # flushing buffered data must not raise again
             return len(data)
         try:
             return super().write(data)
         except OSError as error:
             self.lost = True
             if isinstance(error, BrokenPipeError):
-                raise ReaderGone from error
+                raise OutputClosed from error
             raise OutputError(f"Standard output can't be written ({error.strerror}).") from error
 
 
-class Err(io.FileIO):
-    """Standard error. Where it can't be written there is nobody to tell, and the work goes on."""
+class StderrFile(io.FileIO):
+    """Standard error. If it can't be written, the work continues."""
 
     def write(self, data: Any) -> int:
         try:
@@ -46,17 +46,20 @@ class Err(io.FileIO):
 
 
 def open_streams() -> None:
-    """Have the standard streams written as told above, with escapes for what they can't encode."""
-    sys.stdout = rewired(sys.stdout, Out)
-    sys.stderr = rewired(sys.stderr, Err)
+    """Replace the standard streams by the ones above, with escapes for characters they can't encode."""
+    sys.stdout = wrap_stream(sys.stdout, StdoutFile)
+    sys.stderr = wrap_stream(sys.stderr, StderrFile)
 
 
-def rewired(stream: TextIO | None, kind: type[io.FileIO]) -> TextIO:
-    if stream is None:  # our parent closed it
+def wrap_stream(stream: TextIO | None, kind: type[io.FileIO]) -> TextIO:
+    if stream is None:  # closed by the parent process
         return Path(os.devnull).open("w")
     raw = kind(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=stream.isatty() or kind is Err
+        io.BufferedWriter(raw),
+        stream.encoding,
+        "backslashreplace",
+        line_buffering=stream.isatty() or kind is StderrFile,
     )
 
 
@@ -70,48 +73,48 @@ class Console:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def say(self, text: str) -> None:
-        """Something good to know; --quiet hides it."""
+    def info(self, text: str) -> None:
+        """A message; --quiet hides it."""
         if not self.quiet:
-            self._tell(text)
+            self._write(text)
 
     def detail(self, text: str) -> None:
-        """What was resolved, loaded and chosen; --verbose shows it."""
+        """A detail about what was resolved, loaded or chosen; --verbose shows it."""
         if self.verbose:
-            self._tell(text)
+            self._write(text)
 
     def error(self, text: str) -> None:
-        """What went wrong; nothing hides it."""
-        self._tell(f"Error: {text}")
+        """An error; it is always shown."""
+        self._write(f"Error: {text}")
 
     def failed(self, source: str, error: str) -> None:
-        """What went wrong with one input, which is named once."""
+        """An error about one input, which is named only once."""
         self.error(error if source in error else f"{source}: {error}")
 
-    def _tell(self, text: str) -> None:
-        # What is written already comes out first, where both streams go to one place.
+    def _write(self, text: str) -> None:
+        # so that the order is right if both streams go to the same place
         sys.stdout.flush()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def listen(self) -> None:
-        """Show what the library says through `logging`: warnings, and details with --verbose."""
+    def attach_logging(self) -> None:
+        """Show the library's log messages: warnings, and with --verbose also details."""
         logger = logging.getLogger("backbone_cli")
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
-        logger.handlers = [Relay()]
+        logger.handlers = [ConsoleHandler()]
 
 
-class Relay(logging.Handler):
-    """From the library's logger to the console."""
+class ConsoleHandler(logging.Handler):
+    """Passes the library's log messages on to the console."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell = console.say if record.levelno >= logging.WARNING else console.detail
-        tell(record.getMessage())
+        write = console.info if record.levelno >= logging.WARNING else console.detail
+        write(record.getMessage())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns that line up: numbers to the right, words to the left."""
+    """Aligned columns: numbers to the right, text to the left."""
     cells = [list(map(str, header)), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     right = [len(cells) > 1 and all(is_number(row[i]) for row in cells[1:]) for i in range(len(header))]

@@ -1,4 +1,4 @@
-"""`backbone doctor`: what is installed, what it can use, and what is wrong with it."""
+"""`backbone doctor`: what is installed, what is usable, and what is wrong."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import first_line
-from ..pipeline.claims import nearest_existing
-from ..pipeline.units import human
+from ..pipeline.names import nearest_existing
+from ..units import format_bytes
 from ..versions import installed
 from . import options
 from .console import console, table
 
-About = dict[str, Any]
+Report = dict[str, Any]
 Problems = list[str]
-"""A sentence each: what is broken, and what to do."""
+"""One sentence each: what is broken, and what to do."""
 
-# What the speed of matrix products hangs on, as /proc/cpuinfo calls it on x86 and on ARM.
+# Instruction sets that decide the speed of matrix products, as /proc/cpuinfo names them on x86 and ARM.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "asimdhp", "bf16", "sve")
 
 
 def doctor(as_json: options.Json = False) -> int:
-    """Show versions, devices, the model cache and what else is usable. Exits with 1 where something is broken.
+    """Show versions, devices, the model cache and optional features. Exits with 1 if something is broken.
 
     \b
     backbone doctor
     backbone doctor --json | jq .devices
     """
     problems: Problems = []
-    about: About = {
+    report: Report = {
         "system": {
             "backbone": installed("backbone-cli"),
             "python": platform.python_version(),
@@ -48,31 +48,31 @@ def doctor(as_json: options.Json = False) -> int:
         "packages": packages(problems),
     }
     if imports(problems):
-        about |= {"torch": torch_build(), "devices": devices(problems), "speed": speeds()}
-    about |= {"cache": cache(problems), "optional": optional(), "problems": problems}
-    console.data(json.dumps(about) if as_json else "\n".join(lines(about)))
+        report |= {"torch": torch_build(), "devices": devices(problems), "speed": speeds()}
+    report |= {"cache": cache(problems), "optional": optional(), "problems": problems}
+    console.data(json.dumps(report) if as_json else "\n".join(lines(report)))
     for problem in problems:
         console.error(problem)
     return 1 if problems else 0
 
 
-# --- what is examined -------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------
 
 
-def packages(problems: Problems) -> About:
-    """The versions of what the project asks for; a missing or too old one is a problem."""
-    found: About = {}
-    for name, least in needed():
-        found[name] = installed(name)
-        if found[name] is None:
-            problems.append(f"{name} is not installed; run `pip install '{name}>={least}'`.")
-        elif numbers(found[name]) < numbers(least):
-            problems.append(f"{name} {found[name]} is too old; run `pip install '{name}>={least}'`.")
-    return found | {"torchvision": installed("torchvision")}
+def packages(problems: Problems) -> Report:
+    """The versions of the required packages; a missing or too old one is a problem."""
+    report: Report = {}
+    for name, minimum in requirements():
+        report[name] = installed(name)
+        if report[name] is None:
+            problems.append(f"{name} is not installed; run `pip install '{name}>={minimum}'`.")
+        elif numbers(report[name]) < numbers(minimum):
+            problems.append(f"{name} {report[name]} is too old; run `pip install '{name}>={minimum}'`.")
+    return report | {"torchvision": installed("torchvision")}
 
 
-def needed() -> Iterator[tuple[str, str]]:
-    """`torch>=2.6` -> ("torch", "2.6"), for everything but the extras."""
+def requirements() -> Iterator[tuple[str, str]]:
+    """`torch>=2.6` -> ("torch", "2.6"), for everything except extras."""
     from importlib.metadata import PackageNotFoundError, requires
 
     lines: list[str] = []
@@ -89,23 +89,23 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def imports(problems: Problems) -> bool:
-    """Whether torch can be imported, and what comes with it; torch and torchvision must be made for each other."""
+    """Whether torch, torchvision and timm can be imported; torch and torchvision must match."""
     for name in ("torch", "torchvision", "timm"):
         if installed(name) is None:
-            continue  # told already, where it is needed
+            continue  # reported already if it is required
         try:
             import_module(name)
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
-            fits = "; torch and torchvision must fit each other" if name != "torch" else ""
+            hint = "; torch and torchvision must match" if name != "torch" else ""
             problems.append(
-                f"{name} {installed(name)} can't be imported ({first_line(error)}){fits}."
+                f"{name} {installed(name)} can't be imported ({first_line(error)}){hint}."
                 " Run `pip install --force-reinstall torch torchvision timm`."
             )
             return name != "torch"
     return installed("torch") is not None
 
 
-def torch_build() -> About:
+def torch_build() -> Report:
     import torch
 
     return {
@@ -127,12 +127,12 @@ def instructions() -> list[str]:
     return []
 
 
-def speeds() -> About:
-    """How fast this CPU multiplies matrices in each dtype, in GFLOP/s: measured, since no name tells."""
+def speeds() -> Report:
+    """This CPU's measured speed of matrix products in each dtype, in GFLOP/s."""
     import torch
 
     size = 256
-    rates: About = {}
+    rates: Report = {}
     for name in ("float32", "bfloat16", "float16"):
         x = torch.ones(size, size, dtype=getattr(torch, name))
         best, until = math.inf, time.perf_counter() + 0.05
@@ -144,95 +144,102 @@ def speeds() -> About:
     return rates
 
 
-def devices(problems: Problems) -> list[About]:
+def devices(problems: Problems) -> list[Report]:
     """The GPUs that torch can use, with their memory in bytes."""
     import torch
 
-    found: list[About] = []
+    gpus: list[Report] = []
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(i)
-            found.append({"device": f"cuda:{i}", "name": torch.cuda.get_device_name(i), "memory": total, "free": free})
+            gpus.append({"device": f"cuda:{i}", "name": torch.cuda.get_device_name(i), "memory": total, "free": free})
     elif Path("/dev/nvidiactl").exists():
-        built = f"made for CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
         problems.append(
-            f"There is an NVIDIA GPU, and torch can't use it: torch is {built}."
-            " Update the driver, or install the torch that fits it."
+            f"There is an NVIDIA GPU, but torch can't use it: torch is {built}."
+            " Update the driver, or install a matching torch."
         )
     if torch.backends.mps.is_available():
         total = torch.mps.recommended_max_memory()
         free = total - torch.mps.driver_allocated_memory()
-        found.append({"device": "mps", "name": platform.processor(), "memory": total, "free": free})
-    return found
+        gpus.append({"device": "mps", "name": platform.processor(), "memory": total, "free": free})
+    return gpus
 
 
-def cache(problems: Problems) -> About:
-    """Where the hub's files are kept, and the models among them, with their sizes in bytes."""
+def cache(problems: Problems) -> Report:
+    """The Hub cache's path and the models in it, with their sizes in bytes."""
     if installed("huggingface_hub") is None:
         return {}
     import huggingface_hub as hf
 
     folder = Path(hf.constants.HF_HUB_CACHE)
-    there = nearest_existing(folder)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        problems.append(f"The cache {folder} can't be written; set HF_HUB_CACHE (or HF_HOME) to a folder that can.")
-    about: About = {"path": str(folder), "offline": bool(hf.constants.HF_HUB_OFFLINE), "bytes": 0, "models": []}
+    existing = nearest_existing(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        problems.append(f"The cache {folder} can't be written; set HF_HUB_CACHE (or HF_HOME) to a writable folder.")
+    report: Report = {"path": str(folder), "offline": bool(hf.constants.HF_HUB_OFFLINE), "bytes": 0, "models": []}
     if folder.is_dir():
-        found = hf.scan_cache_dir(folder)
-        repos = sorted((repo for repo in found.repos if repo.repo_type == "model"), key=lambda repo: repo.repo_id)
-        about["bytes"] = found.size_on_disk
-        about["models"] = [{"model": repo.repo_id, "bytes": repo.size_on_disk} for repo in repos]
-        # Files of the cache's own, which lie beside the models, give warnings, too.
-        damaged = [first_line(warning) for warning in found.warnings if "models--" in str(warning)]
+        scan = hf.scan_cache_dir(folder)
+        repos = sorted((repo for repo in scan.repos if repo.repo_type == "model"), key=lambda repo: repo.repo_id)
+        report["bytes"] = scan.size_on_disk
+        report["models"] = [{"model": repo.repo_id, "bytes": repo.size_on_disk} for repo in repos]
+        # The cache's own files next to the models also cause warnings.
+        damaged = [first_line(warning) for warning in scan.warnings if "models--" in str(warning)]
         problems += [
-            f"The cache is damaged: {warning}. Remove that folder; it is fetched again." for warning in damaged
+            f"The cache is damaged: {warning}. Remove that folder; it will be fetched again." for warning in damaged
         ]
-    return about
+    return report
 
 
-def optional() -> About:
-    """What is good to have: decoders that Pillow may lack, and what --compile needs."""
-    found: About = {"compiler (for --compile)": next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)}
+def optional() -> Report:
+    """Optional features: decoders that Pillow may lack, and the compiler that --compile needs."""
+    report: Report = {
+        "compiler (for --compile)": next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    }
     if installed("pillow"):
         from PIL import features
 
         for name, part in (("WebP", "webp"), ("AVIF", "avif"), ("JPEG 2000", "jpg_2000"), ("TIFF", "libtiff")):
-            with warnings.catch_warnings():  # an older Pillow doesn't know the word
+            with warnings.catch_warnings():  # an older Pillow may not know the name
                 warnings.simplefilter("ignore")
-                found[f"{name} images"] = features.check(part)
-    return found
+                report[f"{name} images"] = features.check(part)
+    return report
 
 
-# --- how it is told ---------------------------------------------------------------------------------------------
+# --- report ---------------------------------------------------------------------------------------------
 
 
-def lines(about: About) -> Iterator[str]:
-    system, kept = about["system"], about["cache"]
+def lines(report: Report) -> Iterator[str]:
+    system, cache = report["system"], report["cache"]
     yield f"backbone {system['backbone']}, Python {system['python']}, {system['on']}"
     yield "\n" + table(
-        ("package", "version"), ((name, found or "missing") for name, found in about["packages"].items())
+        ("package", "version"), ((name, version or "missing") for name, version in report["packages"].items())
     )
-    if "torch" in about:
-        yield "\n" + table(("CPU", ""), cpu_rows(about["torch"], about["speed"]))
-        gpus = [(d["device"], d["name"], f"{human(d['free'])} free of {human(d['memory'])}") for d in about["devices"]]
-        build = f"CUDA {about['torch']['cuda']}" if about["torch"]["cuda"] else "no CUDA"
+    if "torch" in report:
+        yield "\n" + table(("CPU", ""), cpu_rows(report["torch"], report["speed"]))
+        gpus = [
+            (d["device"], d["name"], f"{format_bytes(d['free'])} free of {format_bytes(d['memory'])}")
+            for d in report["devices"]
+        ]
+        build = f"CUDA {report['torch']['cuda']}" if report["torch"]["cuda"] else "no CUDA"
         yield "\n" + (
-            table(("GPU", "name", "memory"), gpus) if gpus else f"No GPU that torch can use; it is built for {build}."
+            table(("GPU", "name", "memory"), gpus) if gpus else f"No GPU that torch can use (built for {build})."
         )
-    if kept:
-        offline = ", offline" if kept["offline"] else ""
-        yield f"\nModel cache: {kept['path']} ({human(kept['bytes'])}{offline})"
-        if kept["models"]:
-            yield table(("model", "size"), ((model["model"], human(model["bytes"])) for model in kept["models"]))
-    yield "\n" + table(("optional", ""), ((name, told(found)) for name, found in about["optional"].items()))
+    if cache:
+        offline = ", offline" if cache["offline"] else ""
+        yield f"\nModel cache: {cache['path']} ({format_bytes(cache['bytes'])}{offline})"
+        if cache["models"]:
+            yield table(
+                ("model", "size"), ((model["model"], format_bytes(model["bytes"])) for model in cache["models"])
+            )
+    yield "\n" + table(("optional", ""), ((name, yes_or_no(value)) for name, value in report["optional"].items()))
 
 
-def told(found: Any) -> str:
-    return {True: "yes", False: "no", None: "no"}.get(found, str(found))
+def yes_or_no(value: Any) -> str:
+    return {True: "yes", False: "no", None: "no"}.get(value, str(value))
 
 
-def cpu_rows(build: About, rates: About) -> Iterator[tuple[str, str]]:
-    yield "kernels", f"{build['cpu_capability']}, oneDNN {told(build['onednn'])}, MKL {told(build['mkl'])}"
+def cpu_rows(build: Report, rates: Report) -> Iterator[tuple[str, str]]:
+    yield "kernels", f"{build['cpu_capability']}, oneDNN {yes_or_no(build['onednn'])}, MKL {yes_or_no(build['mkl'])}"
     yield "instructions", " ".join(build["instructions"]) or "unknown"
     yield "threads", f"{build['threads']} of {build['cores']} cores"
     for name, rate in rates.items():

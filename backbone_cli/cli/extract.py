@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import OutputError, UsageError
-from ..pipeline.events import Finished
-from ..pipeline.request import Dtype, Format, Layout, OnError, Pool, Request, SaveDtype
-from ..pipeline.units import duration, human
-from . import options
+from ..output.records import Finished
+from ..pipeline.events import Event
+from ..pipeline.request import Format, Layout, OnError, Pool, Request, SaveDtype
+from ..units import format_bytes, format_duration
+from . import options, panels
 from .console import console, table
 
 if TYPE_CHECKING:
@@ -28,62 +28,116 @@ def extract(
     ] = None,
     model: options.Model = None,
     out_indices: options.OutIndices = None,
-    out_features: options.OutFeatures = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", help="The folder for the files; - for standard output.")
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The folder for the files; - for standard output.",
+            rich_help_panel=panels.MOST_USED,
+        ),
     ] = Request.output,
-    format: Annotated[
-        Format, typer.Option("-f", "--format", help="npy: a file a stage; safetensors: a file an image.")
-    ] = Request.format,
-    layout: Annotated[
-        Layout, typer.Option(help="files: some an image; stacked: one array a stage for all images.")
-    ] = Request.layout,
-    pool: Annotated[
-        Pool, typer.Option(help="Save whole maps, a mean vector a stage, or the class token.")
-    ] = Request.pool,
-    device: options.Device = Request.device,
-    dtype: Annotated[Dtype, typer.Option(help="What the forward pass computes in.")] = Request.dtype,
-    save_dtype: Annotated[
-        SaveDtype, typer.Option(help="What the files hold (bfloat16: safetensors only).")
-    ] = Request.save_dtype,
-    batch_size: Annotated[str, typer.Option("-b", "--batch-size", help="Images at once.")] = options.AUTO,
-    workers: Annotated[
-        str, typer.Option("-j", "--workers", help="Processes that decode images; 0: decode in this one.")
-    ] = options.AUTO,
-    image_size: options.ImageSize = None,
-    random_init: options.RandomInit = Request.random_init,
-    seed: options.Seed = Request.seed,
+    out_features: options.OutFeatures = None,
     revision: options.Revision = Request.revision,
     offline: options.Offline = Request.offline,
+    random_init: options.RandomInit = Request.random_init,
+    seed: options.Seed = Request.seed,
     null: Annotated[
-        bool, typer.Option("-0", "--null", help="Paths on standard input are separated by NUL.")
+        bool,
+        typer.Option(
+            "-0", "--null", help="Paths on standard input are separated by NUL.", rich_help_panel=panels.INPUTS
+        ),
     ] = Request.null,
     shard: Annotated[
         str | None,
-        typer.Option(help="I/N: do the I-th of N parts of the inputs; auto: as the job says.", show_default=False),
+        typer.Option(
+            help="I/N: process every N-th input from the I-th; auto: from the job array's variables.",
+            show_default=False,
+            rich_help_panel=panels.INPUTS,
+        ),
     ] = None,
     root: Annotated[
-        str | None, typer.Option(help="Name outputs relative to this folder.", show_default=False)
+        str | None,
+        typer.Option(help="Name outputs relative to this folder.", show_default=False, rich_help_panel=panels.INPUTS),
     ] = Request.root,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what a run with other settings left.")
-    ] = Request.overwrite,
-    on_error: Annotated[OnError, typer.Option(help="What an unusable image does to the run.")] = Request.on_error,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    image_size: options.ImageSize = None,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse to decode larger images.", rich_help_panel=panels.IMAGES)
+    ] = Request.max_pixels,
     fast_decode: Annotated[
-        bool, typer.Option("--fast-decode", help="Decode JPEGs smaller, resize in two steps: fast, not exact.")
+        bool,
+        typer.Option(
+            "--fast-decode",
+            help="Decode JPEGs at reduced size and resize in two steps: faster, not exact.",
+            rich_help_panel=panels.IMAGES,
+        ),
     ] = Request.fast_decode,
+    format: Annotated[
+        Format,
+        typer.Option(
+            "-f",
+            "--format",
+            help="npy: one file per stage; safetensors: one file per image.",
+            rich_help_panel=panels.SAVED,
+        ),
+    ] = Request.format,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="files: one or more files per image; stacked: one array per stage for all images.",
+            rich_help_panel=panels.SAVED,
+        ),
+    ] = Request.layout,
+    pool: Annotated[
+        Pool,
+        typer.Option(
+            help="none: whole maps; mean: one mean vector per stage; cls: the class token.",
+            rich_help_panel=panels.SAVED,
+        ),
+    ] = Request.pool,
+    save_dtype: Annotated[
+        SaveDtype,
+        typer.Option(help="The dtype in the files (bfloat16: safetensors only).", rich_help_panel=panels.SAVED),
+    ] = Request.save_dtype,
+    device: options.Device = Request.device,
+    dtype: options.Dtype = Request.dtype,
+    batch_size: Annotated[
+        str,
+        typer.Option("-b", "--batch-size", help="Images per forward pass.", rich_help_panel=panels.COMPUTATION),
+    ] = options.AUTO,
+    workers: Annotated[
+        str,
+        typer.Option(
+            "-j",
+            "--workers",
+            help="Processes that decode images; 0: decode in the main process.",
+            rich_help_panel=panels.COMPUTATION,
+        ),
+    ] = options.AUTO,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the model first: a slow start, then faster.")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the model first: slow to start, then faster.",
+            rich_help_panel=panels.COMPUTATION,
+        ),
     ] = Request.compile,
-    max_pixels: Annotated[int, typer.Option(help="Refuse to decode larger images.")] = Request.max_pixels,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object on standard output for each image.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace features that a run with other settings left.")
+    ] = Request.overwrite,
+    on_error: Annotated[
+        OnError, typer.Option(help="On an unusable image: skip it and continue, or stop.")
+    ] = Request.on_error,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, written and how long it takes; do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
     """Extract feature maps of images and write them to files.
 
-    Run the same command again and it goes on where it stopped.
+    Run the same command again to resume an interrupted run.
 
     \b
     backbone extract -m microsoft/swin-tiny-patch4-window7-224 --out-indices 0,1,2 img.jpg
@@ -91,8 +145,9 @@ def extract(
     find . -name '*.png' -print0 | backbone extract -m resnet50 -0 - --root . --dtype bfloat16
     backbone extract -m ./my-model img.jpg -o - > map.npy
     """
+    from ..pipeline.extract import run_job
     from ..pipeline.prepare import prepare
-    from ..pipeline.run import interruptible, start
+    from ..pipeline.run import interruptible
     from .progress import Progress
 
     request = Request(
@@ -126,51 +181,57 @@ def extract(
     check_stdout(request, as_json)
     job = prepare(request)
     if dry_run:
-        return tell_plan(job, as_json)
-    tell_choices(job)
-    with interruptible(), closing(start(job)) as events, Progress() as progress:
-        for event in events:
-            progress.see(event)
+        return show_dry_run(job, as_json)
+    show_choices(job)
+    with interruptible(), Progress() as progress:
+
+        def observe(event: Event) -> None:
+            progress.update(event)
             if as_json and isinstance(event, Finished) and event.status != "skipped":
                 console.data(json.dumps(event.report()))
-    progress.sum_up(request.output)
-    return 1 if progress.failed else 0
+
+        result = run_job(job, observe)
+    progress.summarize(request.output)
+    return 1 if result.failed else 0
 
 
 def check_stdout(request: Request, as_json: bool) -> None:
     if request.to_stdout and as_json:
-        raise UsageError("-o - and --json would both write to standard output; choose one.")
+        raise UsageError("-o - and --json both write to standard output; choose one.")
     if request.to_stdout and sys.stdout.isatty():
-        raise UsageError("-o - writes bytes that a terminal can't show; send them on: `-o - > map.npy`.")
+        raise UsageError("-o - writes bytes that a terminal can't show; redirect them: `-o - > map.npy`.")
 
 
-def tell_plan(job: Job, as_json: bool) -> int:
-    from ..pipeline.dry_run import plan
+def show_dry_run(job: Job, as_json: bool) -> int:
+    from ..pipeline.dry_run import estimate
 
-    found = plan(job)
+    plan = estimate(job)
     if as_json:
-        console.data(json.dumps(found.to_dict()))
+        console.data(json.dumps(plan.to_dict()))
     else:
-        console.data(f"{found.images:,} images, of which {found.to_do:,} are to be done, {found.batch_size} at once")
-        rows = ((s["name"], shape_text(s["shape"]), human(s["bytes"])) for s in found.stages)
-        console.data(table(("stage", "shape of one", "all images"), rows))
-        console.data(f"{human(found.bytes)} in all; {human(found.free)} are free for '{job.request.output}'")
-        time = "no image of the sample could be read" if found.seconds is None else f"about {duration(found.seconds)}"
-        console.data(f"Time: {time}")
-    if found.bytes > found.free:
+        console.data(f"{plan.images:,} images, {plan.to_do:,} of them to do, in batches of {plan.batch_size}")
+        rows = ((s["name"], format_shape(s["shape"]), format_bytes(s["bytes"])) for s in plan.stages)
+        console.data(table(("stage", "shape per image", "all images"), rows))
+        free = format_bytes(plan.free)
+        console.data(f"{format_bytes(plan.bytes)} in total; {free} are free for '{job.request.output}'")
+        if plan.seconds is None:
+            console.data("Time: unknown, since no image of the sample could be read")
+        else:
+            console.data(f"Time: about {format_duration(plan.seconds)}")
+    if plan.bytes > plan.free:
         console.error("That does not fit: choose fewer stages, --pool mean, --save-dtype float16, or another disk.")
         return OutputError.exit_code
     return 0
 
 
-def shape_text(shape: Sequence[int] | None) -> str:
+def format_shape(shape: Sequence[int] | None) -> str:
     return " x ".join(map(str, shape)) if shape else "varies"
 
 
-def tell_choices(job: Job) -> None:
-    config = job.found.config
-    console.detail(f"Model: {job.found.name} ({job.found.family.model_type}, {job.settings['revision']}).")
-    console.detail(f"Stages: {', '.join(job.stages)}; each map is {config.maps_are}.")
-    if job.sources.skipped:
-        console.say(f"{job.sources.skipped:,} other files, no images by their names, are passed over.")
-    console.detail(f"Batches of {job.batch_size}, {job.workers} processes to decode.")
+def show_choices(job: Job) -> None:
+    resolved = job.resolved
+    console.detail(f"Model: {resolved.name} ({resolved.family.model_type}, {job.settings['revision']}).")
+    console.detail(f"Stages: {', '.join(job.stages)}; each map is {resolved.config.map_description}.")
+    if skipped := job.sources.skipped:
+        console.info(f"Skipped {skipped:,} {'file' if skipped == 1 else 'files'} without an image extension.")
+    console.detail(f"Batches of {job.batch_size}, {job.workers} decoder processes.")

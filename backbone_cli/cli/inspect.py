@@ -1,4 +1,4 @@
-"""`backbone inspect`: what output files hold, and whether they are whole."""
+"""`backbone inspect`: what output files hold, and whether they are intact."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from . import options
 from .console import console, table
 
 if TYPE_CHECKING:
-    from ..pipeline.inspection import Found
+    from ..output.inspection import ArrayReport
 
-LISTED = 40
-"""More arrays than these are summed up by stage."""
+MAX_LISTED = 40
+"""With more arrays than this, only a summary by stage is shown."""
 
 
 def inspect(
@@ -26,38 +26,38 @@ def inspect(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Show what output files hold: name, shape, dtype, range, NaN and Inf. Exits with 1 where a file is damaged.
+    """Show what output files hold: name, shape, dtype, range, NaN and Inf. Exits with 1 if a file is damaged.
 
-    Of a folder, every file that its index lists is read, and must be there, whole, of the listed shape and dtype.
+    In a folder, every file in its index is read: it must exist, be intact, and have the listed shape and dtype.
 
     \b
     backbone inspect features/
     backbone inspect features/a/1.stage4.npy
     backbone inspect features/ --json | jq -c 'select(.nan > 0)'
     """
-    from ..pipeline.inspection import inspect_path, sum_up
+    from ..output.inspection import inspect_path, summarize
 
-    each: list[Found] = []
-    sums: dict[tuple[object, ...], tuple[Found, int]] = {}
+    listed: list[ArrayReport] = []
+    totals: dict[tuple[object, ...], tuple[ArrayReport, int]] = {}
     damaged = 0
-    for found in sum_up(chain.from_iterable(map(inspect_path, paths)), sums):
+    for report in summarize(chain.from_iterable(map(inspect_path, paths)), totals):
         if as_json:
-            console.data(json.dumps(found.to_dict()))
-        if found.error:
+            console.data(json.dumps(report.to_dict()))
+        if report.error:
             damaged += 1
-            console.error(f"{found.name()} is damaged: {found.error}.")
-        elif len(each) <= LISTED:
-            each.append(found)
-    whole = sum(count for _, count in sums.values())
-    if whole and not as_json:
-        rows = [(found.name(), found) for found in each]
-        if whole > LISTED:
-            rows = [(f"{found.stage}, {count:,} times", found) for found, count in sums.values()]
+            console.error(f"{report.name()} is damaged: {report.error}.")
+        elif len(listed) <= MAX_LISTED:
+            listed.append(report)
+    intact = sum(count for _, count in totals.values())
+    if intact and not as_json:
+        rows = [(report.name(), report) for report in listed]
+        if intact > MAX_LISTED:
+            rows = [(f"{report.stage}, {count:,} times", report) for report, count in totals.values()]
         console.data(table(("name", "shape", "dtype", "min", "max", "nan", "inf"), (cells(*row) for row in rows)))
-    console.say(f"{whole:,} arrays are whole" + (f", {damaged:,} are not." if damaged else "."))
+    console.info(f"{intact:,} arrays are intact" + (f", {damaged:,} are not." if damaged else "."))
     return 1 if damaged else 0
 
 
-def cells(name: str, found: Found) -> tuple[object, ...]:
-    low, high = ("-" if value is None else f"{value:.4g}" for value in (found.min, found.max))
-    return name, " x ".join(map(str, found.shape)), found.dtype, low, high, found.nan, found.inf
+def cells(name: str, report: ArrayReport) -> tuple[object, ...]:
+    low, high = ("-" if value is None else f"{value:.4g}" for value in (report.min, report.max))
+    return name, " x ".join(map(str, report.shape)), report.dtype, low, high, report.nan, report.inf

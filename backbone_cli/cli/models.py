@@ -1,4 +1,4 @@
-"""`backbone models`: what can be asked for."""
+"""`backbone models`: supported families, well-known models, and timm's names."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError, near_miss
+from ..errors import UsageError, did_you_mean
 from . import options
 from .console import console, table
 
 if TYPE_CHECKING:
-    from ..configs.timm_zoo import Facts, TimmStage
+    from ..timm.facts import Architecture, TimmStage
 
 
 def models(
     pattern: Annotated[
-        str | None, typer.Argument(help="Only what matches, such as 'convnext*'.", show_default=False)
+        str | None, typer.Argument(help="Only matching names, such as 'convnext*'.", show_default=False)
     ] = None,
     family: Annotated[str | None, typer.Option(help="Only this family.", show_default=False)] = None,
-    timm: Annotated[bool, typer.Option("--timm", help="timm's names instead, with image size and stages.")] = False,
+    timm: Annotated[bool, typer.Option("--timm", help="List timm's names, with image size and stages.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List what can be asked for: the families of backbones and the model ids that they are known by.
+    """List the supported families and their well-known model ids.
 
-    Models that hold a backbone inside (detectors, segmenters, depth and pose models) come after those that are one.
-    Any other checkpoint of a listed family loads as well. A pattern without wildcards matches anywhere.
+    Models that contain a backbone (detectors, segmenters, depth and pose models) come after the backbones. Any other
+    checkpoint of a listed family loads as well. A pattern without wildcards matches anywhere.
 
     \b
     backbone models
@@ -38,10 +38,10 @@ def models(
     """
     if timm:
         if family:
-            raise UsageError("--family is about the hub's families; choose among timm's models by a pattern.")
+            raise UsageError("--family is for Hub models; filter timm's models with a pattern.")
         list_timm(pattern, as_json)
         return
-    from ..configs.timm_zoo import matches
+    from ..timm.catalog import matches
 
     rows = [
         (kind, name)
@@ -50,7 +50,7 @@ def models(
         if pattern is None or matches(name, pattern) or matches(kind, pattern)
     ]
     if not rows:
-        raise UsageError(f"No family and no model matches '{pattern}'; timm's are listed with --timm.")
+        raise UsageError(f"No family or model matches '{pattern}'; --timm lists timm's models.")
     header = ("family", "model")
     if as_json:
         console.data(json.dumps([dict(zip(header, row, strict=True)) for row in rows]))
@@ -59,56 +59,66 @@ def models(
 
 
 def known(family: str | None) -> list[tuple[str, tuple[str, ...]]]:
-    """Types of models and their ids: of backbones, then of models that have one of those inside."""
+    """Model types and their ids: backbones, then composites whose backbone is supported."""
     from ..composites import COMPOSITES
     from ..registry import families
 
     ids = {row.model_type: row.ids for row in families()}
-    inside = {row.model_type: row.ids for row in COMPOSITES if row.timm or row.default["model_type"] in ids}
-    ids |= inside
+    composites = {row.model_type: row.ids for row in COMPOSITES if row.timm or row.default["model_type"] in ids}
+    ids |= composites
     if family is not None and family not in ids:
-        raise UsageError(f"There is no family '{family}'.{near_miss(family, ids)}")
+        raise UsageError(f"There is no family '{family}'.{did_you_mean(family, ids)}")
     return [row for row in ids.items() if family in (None, row[0])]
 
 
 def list_timm(pattern: str | None, as_json: bool) -> None:
-    from ..configs.timm_zoo import timm_names
+    from ..timm.catalog import list_architectures
 
-    found = timm_names(pattern)
-    if not found:
-        raise UsageError(f"No model of timm matches '{pattern}'.")
+    architectures = list_architectures(pattern)
+    if not architectures:
+        raise UsageError(f"No timm model matches '{pattern}'.")
     if as_json:
-        console.data(json.dumps([about(facts) for facts in found]))
+        console.data(json.dumps([to_dict(architecture) for architecture in architectures]))
         return
     rows = (
-        (facts.name, "x".join(map(str, image_size(facts))), " ".join(in_short(facts.stages)), some(weights(facts)))
-        for facts in found
+        (
+            architecture.name,
+            "x".join(map(str, image_size(architecture))),
+            " ".join(summarize_stages(architecture.stages)),
+            first_of(weights(architecture)),
+        )
+        for architecture in architectures
     )
     console.data(table(("model", "pixels", "stages (channels/stride)", "weights"), rows))
 
 
-def about(facts: Facts) -> dict[str, object]:
-    stages = [{"name": stage.name, "channels": stage.channels, "stride": stage.stride} for stage in facts.stages]
-    return {"model": facts.name, "image_size": image_size(facts), "stages": stages, "weights": weights(facts)}
+def to_dict(architecture: Architecture) -> dict[str, object]:
+    stages = [{"name": stage.name, "channels": stage.channels, "stride": stage.stride} for stage in architecture.stages]
+    return {
+        "model": architecture.name,
+        "image_size": image_size(architecture),
+        "stages": stages,
+        "weights": weights(architecture),
+    }
 
 
-def image_size(facts: Facts) -> list[int]:
-    """Height and width that the usual weights were made for."""
-    size: list[int] = next(iter(facts.tags.values())).data["input_size"][1:]
+def image_size(architecture: Architecture) -> list[int]:
+    """(height, width) of the default weights' training images."""
+    size: list[int] = next(iter(architecture.tags.values())).data["input_size"][1:]
     return size
 
 
-def weights(facts: Facts) -> list[str]:
-    return [tag for tag in facts.tags if tag]
+def weights(architecture: Architecture) -> list[str]:
+    return [tag for tag in architecture.tags if tag]
 
 
-def some(names: Sequence[str]) -> str:
-    """The first one, and how many there are besides."""
+def first_of(names: Sequence[str]) -> str:
+    """The first name, and the number of others."""
     return ", ".join([*names[:1], *([f"{len(names) - 1} more"] if len(names) > 1 else [])])
 
 
-def in_short(stages: Sequence[TimmStage]) -> Iterator[str]:
-    """`64/2`, `256/4`, ...; stages that follow each other and are alike come as `12 x 768/16`."""
+def summarize_stages(stages: Sequence[TimmStage]) -> Iterator[str]:
+    """`64/2`, `256/4`, ...; equal consecutive stages are merged as `12 x 768/16`."""
     for text, run in groupby(f"{stage.channels}/{stage.stride}" for stage in stages):
         count = len(list(run))
         yield f"{count} x {text}" if count > 1 else text

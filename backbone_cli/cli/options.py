@@ -1,4 +1,4 @@
-"""Options that more than one command has, each told once."""
+"""Options that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..pipeline import request
+from . import panels
 from .console import console
 
 
@@ -31,40 +33,85 @@ Model = Annotated[
         envvar="BACKBONE_MODEL",
         help="Hub id, local folder or timm name.  [required]",
         show_default=False,
+        rich_help_panel=panels.MOST_USED,
     ),
 ]
 OutIndices = Annotated[
     list[str] | None,
-    typer.Option(help="Stages by index: 0,1,2, -1, 0-3 or all.  [default: the last]", show_default=False),
+    typer.Option(
+        help="Stages by index: 0,1,2, -1, 0-3 or all.  [default: the last]",
+        show_default=False,
+        rich_help_panel=panels.MOST_USED,
+    ),
 ]
 OutFeatures = Annotated[
     list[str] | None,
-    typer.Option(help="Stages by name: stem,stage1.  [default: the last]", show_default=False),
+    typer.Option(
+        help="Stages by name: stem,stage1.  [default: the last]", show_default=False, rich_help_panel=panels.MODEL
+    ),
 ]
 AnyIndices = Annotated[
     list[str] | None,
-    typer.Option("--out-indices", help="Stages by index, as for extract.  [default: all]", show_default=False),
+    typer.Option(
+        "--out-indices",
+        help="Stages by index, as for extract.  [default: all]",
+        show_default=False,
+        rich_help_panel=panels.MOST_USED,
+    ),
 ]
 AnyFeatures = Annotated[
     list[str] | None,
-    typer.Option("--out-features", help="Stages by name, as for extract.  [default: all]", show_default=False),
+    typer.Option(
+        "--out-features",
+        help="Stages by name, as for extract.  [default: all]",
+        show_default=False,
+        rich_help_panel=panels.MODEL,
+    ),
 ]
-OneDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; several as cuda:0,cuda:1 or cuda:all.")]
-RandomInit = Annotated[bool, typer.Option("--random-init", help="Draw the weights, load none: for dry runs.")]
-Seed = Annotated[int, typer.Option(help="What --random-init draws from.")]
+OneDevice = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=panels.COMPUTATION)
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, mps; several as cuda:0,cuda:1 or cuda:all.",
+        rich_help_panel=panels.COMPUTATION,
+    ),
+]
+Dtype = Annotated[
+    request.Dtype, typer.Option(help="The dtype of the forward pass.", rich_help_panel=panels.COMPUTATION)
+]
+RandomInit = Annotated[
+    bool,
+    typer.Option(
+        "--random-init",
+        help="Use random weights instead of loading any: for dry runs.",
+        rich_help_panel=panels.MODEL,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The seed for --random-init.", rich_help_panel=panels.MODEL)]
 Revision = Annotated[
-    str | None, typer.Option(help="A branch, tag or commit on the hub.  [default: main]", show_default=False)
+    str | None,
+    typer.Option(
+        help="A branch, tag or commit on the Hub.  [default: main]", show_default=False, rich_help_panel=panels.MODEL
+    ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network; use what is cached.")]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never use the network; use only cached files.", rich_help_panel=panels.MODEL),
+]
 ImageSize = Annotated[
     str | None,
-    typer.Option(help="Instead of the processor's own size: 224, or 480x640 (height x width).", show_default=False),
+    typer.Option(
+        help="Use this size instead of the processor's: 224, or 480x640 (height x width).",
+        show_default=False,
+        rich_help_panel=panels.IMAGES,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=set_quiet, help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but errors.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Say what was resolved, loaded and chosen.")
+    bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Print what was resolved, loaded and chosen.")
 ]
 
 
@@ -74,22 +121,22 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
     sides = (match[1], match[2] or match[1]) if match else ("0", "0")
-    height, width = (whole("--image-size", side) for side in sides)
+    height, width = (parse_digits("--image-size", side) for side in sides)
     if not height or not width:
         raise UsageError(f"'{text}' is not an image size; write 224, or 480x640 for height x width.")
     return height, width
 
 
-def whole(option: str, digits: str) -> int:
-    """The number that the digits are; Python itself refuses those of thousands of digits."""
+def parse_digits(option: str, digits: str) -> int:
+    """The number with these digits; Python itself refuses to convert thousands of them."""
     if len(digits) > 30:
-        raise UsageError(f"{option} can't be a number of {len(digits)} digits.")
+        raise UsageError(f"{option} can't have {len(digits)} digits.")
     return int(digits)
 
 
 def require_model(model: str | None) -> str:
     if not model:
-        raise UsageError("Name a model with -m/--model, or in BACKBONE_MODEL; `backbone models` lists the known ones.")
+        raise UsageError("Give a model with -m/--model or in BACKBONE_MODEL; `backbone models` lists well-known ones.")
     return model
 
 
@@ -101,22 +148,22 @@ def parse_count(option: str, text: str) -> int | None:
     if text == AUTO:
         return None
     if not re.fullmatch(r"-?\d+", text):
-        raise UsageError(f"{option} is a number or auto, not '{text}'.")
-    return whole(option, text)
+        raise UsageError(f"{option} must be a number or auto, not '{text}'.")
+    return parse_digits(option, text)
 
 
-# What a job array calls the number of a task, the first number and how many there are.
+# The variables in which a job array has a task's number, the first number and the count.
 JOBS = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "", "WORLD_SIZE"))
 
 
 def parse_shard(text: str | None, environ: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
-    """`3/8` -> (3, 8); `auto` as the variables of a Slurm array, or RANK and WORLD_SIZE, have it."""
+    """`3/8` -> (3, 8); `auto` reads the variables of a Slurm array, or RANK and WORLD_SIZE."""
     if text is None:
         return None
     if match := re.fullmatch(r"(\d+)/(\d+)", text):
-        return whole("--shard", match[1]), whole("--shard", match[2])
+        return parse_digits("--shard", match[1]), parse_digits("--shard", match[2])
     if text != AUTO:
-        raise UsageError(f"--shard is I/N, as in 3/8, or auto, not '{text}'.")
+        raise UsageError(f"--shard must be I/N, for example 3/8, or auto, not '{text}'.")
     for number, first, count in JOBS:
         if number in environ and count in environ:
             try:
@@ -124,7 +171,7 @@ def parse_shard(text: str | None, environ: Mapping[str, str] = os.environ) -> tu
                 return (int(environ[number]) - int(environ.get(first, 0))) // step + 1, int(environ[count])
             except (ValueError, ZeroDivisionError) as error:
                 raise UsageError(
-                    f"--shard auto can't make sense of {number}={environ[number]} and {count}={environ[count]}"
+                    f"--shard auto can't read {number}={environ[number]} and {count}={environ[count]}"
                     f" ({error}). Give --shard I/N."
                 ) from error
     raise UsageError(

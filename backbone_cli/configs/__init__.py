@@ -1,1 +1,1 @@
-"""What the config.json of each family says, and the stages that follow from it. No torch in this room."""
+"""What each family's config.json holds, and the stages that follow from it. No torch here."""

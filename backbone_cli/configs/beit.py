@@ -1,10 +1,11 @@
-"""BEiT: a plain ViT whose attention has a learned bias for each offset between two patches."""
+"""BEiT: a plain ViT with a learned attention bias for each offset between two patches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .fields import bounded
 from .plain import PlainConfig
 
 
@@ -12,10 +13,12 @@ from .plain import PlainConfig
 class BeitConfig(PlainConfig):
     model_type: ClassVar[str] = "beit"
     aliases: ClassVar = {"segmentation_indices": "out_indices"}
-    maps_are: ClassVar[str] = "each block's patch tokens, with no norm after it; with add_fpn, resized by the pyramid"
+    map_description: ClassVar[str] = (
+        "each block's patch tokens, with no norm after it; with add_fpn, resized by the pyramid"
+    )
 
-    layer_norm_eps: float = 1e-12
-    intermediate_size: int = 3072
+    layer_norm_eps: float = bounded(1e-12, least=0)
+    intermediate_size: int = bounded(3072)
     use_absolute_position_embeddings: bool = False
     use_relative_position_bias: bool = False
     use_shared_relative_position_bias: bool = False
@@ -25,17 +28,17 @@ class BeitConfig(PlainConfig):
     def check(self) -> None:
         super().check()
         if self.add_fpn and not self.reshape_hidden_states:
-            raise ValueError("add_fpn resizes maps, and reshape_hidden_states=False makes none.")
+            raise ValueError("add_fpn resizes maps, so it needs reshape_hidden_states=True.")
 
     @property
     def scales(self) -> list[float]:
-        """How much larger each stage's map is than the grid of patches: a pyramid grows from the four asked for.
+        """The scale of each stage's map relative to the patch grid: add_fpn makes a pyramid of the four requested maps.
 
-        With another number of stages, of which no model is built, no map is larger.
+        For any other number of stages, which no model accepts, nothing is resized.
         """
         scales = [1.0] * (self.num_hidden_layers + 1)
-        if self.add_fpn and len(self.wanted) == 4:
-            for index, scale in zip(self.wanted, (4.0, 2.0, 1.0, 0.5), strict=True):
+        if self.add_fpn and len(self.requested) == 4:
+            for index, scale in zip(self.requested, (4.0, 2.0, 1.0, 0.5), strict=True):
                 scales[index] = scale
         return scales
 
@@ -43,6 +46,6 @@ class BeitConfig(PlainConfig):
     def strides(self) -> list[int]:
         return [int(stride / scale) for stride, scale in zip(super().strides, self.scales, strict=True)]
 
-    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
-        rows, cols = self.patches(height, width)
+    def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        rows, cols = self.patch_grid(height, width)
         return [(int(rows * scale), int(cols * scale)) for scale in self.scales]

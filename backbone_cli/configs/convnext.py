@@ -1,4 +1,4 @@
-"""ConvNext: a ResNet's pyramid, of layers that are built like a transformer's."""
+"""ConvNext: a ResNet's pyramid of layers built like a transformer's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import BackboneConfig, Size, doubling, enough, pair
+from .base import BackboneConfig, check_long_enough, doubling
+from .fields import IntOrPair, bounded, pair
 
 
 @dataclass(kw_only=True)
@@ -15,24 +16,24 @@ class ConvNextShape(BackboneConfig):
 
     aliases: ClassVar = {"num_hidden_layers": "num_stages"}
     partial_patches: ClassVar[str] = "cut"
-    maps_are: ClassVar[str] = (
+    map_description: ClassVar[str] = (
         "each stage's output, before the next stage's downsampling, normed by the stage's own LayerNorm"
     )
 
-    image_size: Size = 224
-    patch_size: Size = 4
-    num_channels: int = 3
-    num_stages: int | None = None
-    hidden_sizes: Sequence[int] = (96, 192, 384, 768)
-    depths: Sequence[int] = (3, 3, 9, 3)
+    image_size: IntOrPair = bounded(224)
+    patch_size: IntOrPair = bounded(4)
+    num_channels: int = bounded(3)
+    num_stages: int | None = bounded(None, least=0)
+    hidden_sizes: Sequence[int] = bounded((96, 192, 384, 768))
+    depths: Sequence[int] = bounded((3, 3, 9, 3), least=0)
     hidden_act: str = "gelu"
 
     def check(self) -> None:
         if self.num_stages is None:
             self.num_stages = len(self.depths)
         if self.num_stages != len(self.depths):
-            raise ValueError(f"num_stages is {self.num_stages}, and depths has {len(self.depths)} values.")
-        enough(len(self.depths), hidden_sizes=self.hidden_sizes)
+            raise ValueError(f"num_stages is {self.num_stages}, but depths has {len(self.depths)} values.")
+        check_long_enough(len(self.depths), hidden_sizes=self.hidden_sizes)
 
     @property
     def widths(self) -> list[int]:

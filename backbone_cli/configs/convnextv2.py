@@ -1,4 +1,4 @@
-"""ConvNext V2: ConvNext, with a norm of the channels' responses in place of the layer scale."""
+"""ConvNext V2: ConvNext with a response norm over channels (GRN) instead of a layer scale."""
 
 from __future__ import annotations
 

@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import BackboneConfig, Size, doubling, same_length
+from .base import BackboneConfig, check_same_length, doubling
+from .fields import IntOrPair, bounded
 
 
 @dataclass(kw_only=True)
 class DINOv3ConvNextConfig(BackboneConfig):
     model_type: ClassVar[str] = "dinov3_convnext"
     partial_patches: ClassVar[str] = "cut"
-    maps_are: ClassVar[str] = "each stage's output, before the next stage's downsampling; the stem is the image itself"
+    map_description: ClassVar[str] = (
+        "each stage's output, before the next stage's downsampling; the stem is the image itself"
+    )
 
-    image_size: Size = 224
-    num_channels: int = 3
-    hidden_sizes: Sequence[int] = (96, 192, 384, 768)
-    depths: Sequence[int] = (3, 3, 9, 3)
+    image_size: IntOrPair = bounded(224)
+    num_channels: int = bounded(3)
+    hidden_sizes: Sequence[int] = bounded((96, 192, 384, 768))
+    depths: Sequence[int] = bounded((3, 3, 9, 3), least=0)
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-6
+    layer_norm_eps: float = bounded(1e-6, least=0)
 
     def check(self) -> None:
-        same_length(depths=self.depths, hidden_sizes=self.hidden_sizes)
+        check_same_length(depths=self.depths, hidden_sizes=self.hidden_sizes)
 
     @property
     def num_features(self) -> list[int]:

@@ -1,25 +1,26 @@
-"""DINOv3 ViT: a plain ViT with registers, whose patches know their places by rotation."""
+"""DINOv3 ViT: a plain ViT with registers and rotary position embeddings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .fields import bounded
 from .plain import PlainConfig
 
 
 @dataclass(kw_only=True)
 class DINOv3ViTConfig(PlainConfig):
     model_type: ClassVar[str] = "dinov3_vit"
-    keeps_prefix: ClassVar[bool] = False
-    maps_are: ClassVar[str] = (
+    keeps_prefix_tokens: ClassVar[bool] = False
+    map_description: ClassVar[str] = (
         "each block's patch tokens, normed by the model's last LayerNorm (where the config says not to, only the last)"
     )
 
-    hidden_size: int = 384
-    intermediate_size: int = 1536
-    num_attention_heads: int = 6
-    layer_norm_eps: float = 1e-5
+    hidden_size: int = bounded(384)
+    intermediate_size: int = bounded(1536)
+    num_attention_heads: int = bounded(6)
+    layer_norm_eps: float = bounded(1e-5, least=0)
     rope_theta: float = 100.0
     query_bias: bool = True
     key_bias: bool = False
@@ -27,20 +28,20 @@ class DINOv3ViTConfig(PlainConfig):
     proj_bias: bool = True
     mlp_bias: bool = True
     use_gated_mlp: bool = False
-    num_register_tokens: int = 0
+    num_register_tokens: int = bounded(0, least=0)
     apply_layernorm: bool = True
 
     def check(self) -> None:
         super().check()
         if self.head_dim % 4:
-            raise ValueError(f"{self.head_dim} channels a head can't be turned in pairs for both rows and columns.")
+            raise ValueError(f"a head has {self.head_dim} channels; rotary positions on two axes need a multiple of 4.")
 
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
 
     @property
-    def prefix(self) -> int:
+    def num_prefix_tokens(self) -> int:
         return 1 + self.num_register_tokens
 
     def normed(self, i: int) -> bool:

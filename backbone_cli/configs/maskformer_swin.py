@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import Size
+from .fields import IntOrPair, bounded
 from .pyramid import PyramidConfig
 
 
 @dataclass(kw_only=True)
 class MaskFormerSwinConfig(PyramidConfig):
     model_type: ClassVar[str] = "maskformer-swin"
-    # transformers keeps a position too many, so that none of its models can run with them.
-    only: ClassVar = {"use_absolute_embeddings": (False,)}
-    maps_are: ClassVar[str] = (
+    # transformers allocates one position too many, so none of its models run with them.
+    supported: ClassVar = {"use_absolute_embeddings": (False,)}
+    map_description: ClassVar[str] = (
         "each stage's output before patch merging, normed by the stage's own LayerNorm; the stem is not normed"
     )
 
-    image_size: Size = 224
-    window_size: int = 7
+    image_size: IntOrPair = bounded(224)
+    window_size: int = bounded(7)
     use_absolute_embeddings: bool = False

@@ -5,35 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import BackboneConfig, Size, pair
+from .base import BackboneConfig
+from .fields import IntOrPair, bounded, pair
 
 
 @dataclass(kw_only=True)
 class PlainConfig(BackboneConfig):
     partial_patches: ClassVar[str] = "cut"
-    # Whether tokens that are not reshaped keep what stands before the patches: the class token, registers.
-    keeps_prefix: ClassVar[bool] = True
+    # Whether unreshaped tokens include the prefix tokens: the class token and registers.
+    keeps_prefix_tokens: ClassVar[bool] = True
 
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
+    hidden_size: int = bounded(768)
+    num_hidden_layers: int = bounded(12, least=0)
+    num_attention_heads: int = bounded(12)
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-6
-    image_size: Size = 224
-    patch_size: Size = 16
-    num_channels: int = 3
-    # Without it a feature map is the row of tokens itself: (B, N, C).
+    layer_norm_eps: float = bounded(1e-6, least=0)
+    image_size: IntOrPair = bounded(224)
+    patch_size: IntOrPair = bounded(16)
+    num_channels: int = bounded(3)
+    # If False, a feature map is the token sequence itself: (B, N, C).
     reshape_hidden_states: bool = True
 
     def check(self) -> None:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} does not divide into {self.num_attention_heads} attention heads."
+                f"hidden_size {self.hidden_size} is not divisible by {self.num_attention_heads} attention heads."
             )
 
     @property
-    def prefix(self) -> int:
-        """How many tokens stand before the patches."""
+    def num_prefix_tokens(self) -> int:
+        """How many tokens precede the patches."""
         return 1
 
     @property
@@ -44,17 +45,17 @@ class PlainConfig(BackboneConfig):
     def strides(self) -> list[int]:
         return [pair(self.patch_size)[0]] * (self.num_hidden_layers + 1)
 
-    def patches(self, height: int, width: int) -> tuple[int, int]:
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of whole patches in an image of this size."""
         rows, cols = pair(self.patch_size)
         return height // rows, width // cols
 
-    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
-        return [self.patches(height, width)] * (self.num_hidden_layers + 1)
+    def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        return [self.patch_grid(height, width)] * (self.num_hidden_layers + 1)
 
-    def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
+    def map_shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         if self.reshape_hidden_states:
-            return super().shapes(height, width)
-        rows, cols = self.patches(height, width)
-        tokens = rows * cols + (self.prefix if self.keeps_prefix else 0)
+            return super().map_shapes(height, width)
+        rows, cols = self.patch_grid(height, width)
+        tokens = rows * cols + (self.num_prefix_tokens if self.keeps_prefix_tokens else 0)
         return [(tokens, channels) for channels in self.num_features]

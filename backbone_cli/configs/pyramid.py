@@ -1,4 +1,4 @@
-"""What Swin and its kin share with NAT: a transformer whose stages halve the map and double the width."""
+"""What Swin, Swin v2, NAT and DiNAT share: a transformer whose stages halve the map and double the width."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import BackboneConfig, Size, doubling, pair, same_length
+from .base import BackboneConfig, check_same_length, doubling
+from .fields import IntOrPair, bounded, pair
 
 
 @dataclass(kw_only=True)
 class PyramidConfig(BackboneConfig):
     aliases: ClassVar = {"num_attention_heads": "num_heads"}
 
-    patch_size: Size = 4
-    num_channels: int = 3
-    embed_dim: int = 96
-    depths: Sequence[int] = (2, 2, 6, 2)
-    num_heads: Sequence[int] = (3, 6, 12, 24)
-    mlp_ratio: float = 4.0
+    patch_size: IntOrPair = bounded(4)
+    num_channels: int = bounded(3)
+    embed_dim: int = bounded(96)
+    depths: Sequence[int] = bounded((2, 2, 6, 2), least=0)
+    num_heads: Sequence[int] = bounded((3, 6, 12, 24))
+    mlp_ratio: float = bounded(4.0, least=0)
     qkv_bias: bool = True
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: float = bounded(1e-5, least=0)
 
     def check(self) -> None:
-        same_length(depths=self.depths, num_heads=self.num_heads)
+        check_same_length(depths=self.depths, num_heads=self.num_heads)
 
     @property
     def widths(self) -> list[int]:

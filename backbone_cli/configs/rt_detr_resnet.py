@@ -1,4 +1,4 @@
-"""RT-DETR's ResNet: a deep stem, and shortcuts that average where they halve the map."""
+"""RT-DETR's ResNet: a deep stem, and shortcuts that average-pool when they halve the map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .resnet import ResNetConfig
 
 @dataclass(kw_only=True)
 class RTDetrResNetConfig(ResNetConfig):
-    """ResNet's settings, of the variant known as ResNet-D."""
+    """ResNet's settings, for the variant known as ResNet-D."""
 
     model_type: ClassVar[str] = "rt_detr_resnet"
     deep: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""ViTPose's backbone: a plain ViT, for crops of people of one size."""
+"""ViTPose's backbone: a plain ViT for person crops of one fixed size."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import UsageError
-from .base import Size, pair
+from .fields import IntOrPair, bounded, pair
 from .plain import PlainConfig
 
-# The convolution that makes patches sees this many zeros around the image.
-BORDER = 2
+# Zero padding of the patch convolution.
+PADDING = 2
 
 
 @dataclass(kw_only=True)
 class VitPoseBackboneConfig(PlainConfig):
-    """ViTPose's settings; with several experts, the first (trained on COCO) is the one that is used."""
+    """ViTPose's settings; with several experts, the first (trained on COCO) is used."""
 
     model_type: ClassVar[str] = "vitpose_backbone"
-    maps_are: ClassVar[str] = "each block's patch tokens, normed by the model's last LayerNorm"
+    map_description: ClassVar[str] = "each block's patch tokens, normed by the model's last LayerNorm"
 
-    image_size: Size = (256, 192)
-    patch_size: Size = (16, 16)
-    mlp_ratio: float = 4
+    image_size: IntOrPair = bounded((256, 192))
+    patch_size: IntOrPair = bounded((16, 16))
+    mlp_ratio: float = bounded(4, least=0)
     qkv_bias: bool = True
-    layer_norm_eps: float = 1e-12
-    num_experts: int = 1
-    part_features: int = 256
+    layer_norm_eps: float = bounded(1e-12, least=0)
+    num_experts: int = bounded(1)
+    part_features: int = bounded(256, least=0)
 
     def check(self) -> None:
         super().check()
         size, patch = pair(self.image_size), pair(self.patch_size)
-        if self.patches(*size) != tuple(n // p for n, p in zip(size, patch, strict=True)):
-            raise ValueError(f"patches of {patch} with a border of {BORDER} pixels don't fit an image of {size}.")
+        if self.patch_grid(*size) != tuple(n // p for n, p in zip(size, patch, strict=True)):
+            raise ValueError(f"patches of {patch} with a padding of {PADDING} pixels don't fit an image of {size}.")
 
     @property
-    def prefix(self) -> int:
+    def num_prefix_tokens(self) -> int:
         return 0
 
-    def patches(self, height: int, width: int) -> tuple[int, int]:
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         rows, cols = pair(self.patch_size)
-        return (height + 2 * BORDER) // rows, (width + 2 * BORDER) // cols
+        return (height + 2 * PADDING) // rows, (width + 2 * PADDING) // cols
 
-    def grids(self, height: int, width: int) -> list[tuple[int, int]]:
+    def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         self.check_size(height, width)
-        return super().grids(height, width)
+        return super().map_sizes(height, width)
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise UsageError for images of any size but the model's own: its positions are of that size alone."""
+        """Raise UsageError for any image size but the model's own: its positions can't be resized."""
         if (height, width) != (own := self.default_size()):
             raise UsageError(f"ViTPose takes images of {own[0]}x{own[1]} pixels, not of {height}x{width}.")

@@ -1,1 +1,1 @@
-"""From a file to pixels: reading images, and what a model's image processor does to them."""
+"""From a file to pixels: decoding images, and what a model's image processor does to them."""

@@ -1,9 +1,9 @@
-"""From an image file to RGB pixels, or to one sentence that says why not.
+"""From an image file to RGB pixels, or to a sentence about why it can't be read.
 
-An image is read as transformers' `load_image` reads it: the first frame, turned as its EXIF orientation says, then
-converted to RGB by Pillow, which drops transparency. Two things are otherwise: of 16 bits a channel the upper 8 are
-taken in grey images, as Pillow itself does in coloured ones (its own conversion of grey clips at 255), and an EXIF
-block that can't be read costs the orientation, not the image.
+An image is read as transformers' `load_image` reads it: the first frame, with its EXIF orientation applied, then
+converted to RGB by Pillow, which drops transparency. Two things differ: 16-bit grey images keep their upper 8 bits, as
+Pillow itself does for colour images (its own conversion of grey clips at 255), and an unreadable EXIF block costs the
+orientation, not the image.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError, first_line
-from .plan import MAX_PIXELS
+from .sizes import MAX_PIXELS
 
 Source = Path | str | bytes | BinaryIO
 
-# What Pillow's readers raise on damaged files, each in its own way.
-DAMAGE = (
+# What Pillow's various readers raise on damaged files.
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ArithmeticError,
@@ -46,12 +46,12 @@ DAMAGE = (
     zlib.error,
 )
 
-# Formats whose readers Pillow always has at hand; the others take a moment to import.
+# Formats whose readers are fast to import; all others are tried only if none of these fits.
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-# Formats that Pillow hands to another program, or names without being able to read them.
+# Formats that Pillow hands to another program, or recognizes but can't read.
 REFUSED = frozenset(("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
 
-HUSHED = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 # Without a handler, what Pillow logs as an error would go to standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -59,23 +59,23 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 def decode(source: Source, *, max_pixels: int = MAX_PIXELS, draft: tuple[int, int] | None = None) -> Image.Image:
     """An image file, or an image file's bytes, as an RGB image.
 
-    An image of more than `max_pixels` is refused before it is decoded. With `draft`, a JPEG is decoded at half, a
-    quarter or an eighth of its size where that leaves at least `draft` (height, width): faster, and not exact.
-    Pillow's warnings are switched off for the process: what they say is an error here, or of no use.
+    An image of more than `max_pixels` is refused before it is decoded. With `draft`, a JPEG is decoded at 1/2, 1/4 or
+    1/8 of its size as long as that leaves at least `draft` (height, width): faster, but not exact. Pillow's warnings
+    are turned off for the process: they are errors here, or of no use.
     """
-    if HUSHED not in warnings.filters:
-        warnings.filterwarnings("ignore", module=HUSHED[3].pattern)
+    if PILLOW_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=PILLOW_WARNINGS[3].pattern)
     if Image.MAX_IMAGE_PIXELS and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = max_pixels  # whoever asks for larger images shall get them from Pillow, too
+        Image.MAX_IMAGE_PIXELS = max_pixels  # so that Pillow allows them, too
     name = str(source) if isinstance(source, (str, os.PathLike)) else "The image"
-    with open_stream(source, name) as stream, blame(name):
+    with open_stream(source, name) as stream, translate_errors(name):
         image = identify(stream)
         check_size(image, name, max_pixels)
         if draft:
-            shrink(image, draft)
+            draft_decode(image, draft)
         image.load()
-        check_size(image, name, max_pixels)  # some headers say one thing, and the pixels another
-        turn(image)
+        check_size(image, name, max_pixels)  # some headers don't match the pixels
+        apply_orientation(image)
         return to_rgb(image)
 
 
@@ -86,7 +86,7 @@ def open_stream(source: Source, name: str) -> Iterator[BinaryIO]:
         return
     path = Path(source)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe or a device may wait for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe or a device may block forever
             raise ImageError(f"{name} is not a file.")
         stream = path.open("rb")
     except (OSError, ValueError) as error:
@@ -96,24 +96,24 @@ def open_stream(source: Source, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def blame(name: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes Pillow raise into one sentence about that file."""
+def translate_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises on a damaged file into an ImageError about that file."""
     try:
         yield
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image, or of a format that is not read here.") from error
+        raise ImageError(f"{name} is not an image, or its format is not supported.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{name} is too large ({first_line(error).rstrip('.')}); raise --max-pixels (max_pixels=...) to read it."
         ) from error
     except MemoryError as error:
-        raise ImageError(f"{name} does not fit into the memory.") from error
-    except DAMAGE as error:
+        raise ImageError(f"{name} does not fit into memory.") from error
+    except DECODE_ERRORS as error:
         raise ImageError(f"{name} is damaged and can't be decoded ({first_line(error)}).") from error
 
 
 def identify(stream: BinaryIO) -> Image.Image:
-    """The image in a file, its header read and no pixel yet."""
+    """Open an image, reading only its header."""
     if not stream.read(1):
         raise UnidentifiedImageError("the file is empty")
     try:
@@ -133,28 +133,28 @@ def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
         )
 
 
-def shrink(image: Image.Image, least: tuple[int, int]) -> None:
-    """Have a JPEG decoded smaller, but not below this height and width."""
+def draft_decode(image: Image.Image, least: tuple[int, int]) -> None:
+    """Let Pillow decode a JPEG at a smaller scale, but not below this height and width."""
     height, width = least
     try:
         sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except DAMAGE:
+    except DECODE_ERRORS:
         sideways = False
     image.draft(None, (height, width) if sideways else (width, height))
 
 
-def turn(image: Image.Image) -> None:
-    """Put an image upright, as its EXIF orientation says."""
-    with suppress(*DAMAGE):  # of the EXIF block: the pixels are whole, and stay as they are
+def apply_orientation(image: Image.Image) -> None:
+    """Rotate or flip an image as its EXIF orientation says."""
+    with suppress(*DECODE_ERRORS):  # a damaged EXIF block; the pixels are fine
         ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any of Pillow's modes as RGB."""
+    """An image of any Pillow mode as RGB."""
     if image.mode == "RGB":
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow opens 16 bits of grey in either mode, by format.
+        # Pillow opens 16-bit grey in either mode, depending on the format.
         grey = np.asarray(image).clip(0, 65535) >> 8
         image = Image.fromarray(grey.astype(np.uint8))
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""From an image's size to the size that it is resized to, class by class; each is transformers' arithmetic."""
+"""From an image's size to the size that it is resized to: each processor class's own arithmetic, as in transformers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .settings import ProcessorSettings
 
 Size = tuple[int, int]
 """Height and width."""
+
+MAX_PIXELS = 178_956_970
+"""The largest image that is opened or made: Pillow's own limit. Resizing 1 x 60000 would exceed it."""
 
 CONVNEXT = "ConvNextImageProcessor"
 ZOEDEPTH = "ZoeDepthImageProcessor"
@@ -18,7 +21,7 @@ DPT_LIKE = ("DPTImageProcessor", "PromptDepthAnythingImageProcessor")
 DOC_LAYOUT_BYTES = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor")
 DOC_LAYOUT_FLOATS = "PPDocLayoutV4ImageProcessor"
 FLOATING = ("DINOv3ViTImageProcessor", ZOEDEPTH, *DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS)
-"""Classes that resize as torch does, most of them floats that are rescaled before; the others resize as Pillow does."""
+"""Classes that resize as torch does, most of them after rescaling to floats; all others resize as Pillow does."""
 
 RESIZABLE = (
     {"height", "width"},
@@ -26,21 +29,21 @@ RESIZABLE = (
     {"shortest_edge", "longest_edge"},
     {"longest_edge"},
     {"max_height", "max_width"},
-    {"min_height", "min_width"},  # ours: what `with_size` asks of a processor that crops
+    {"min_height", "min_width"},  # our own: what `with_size` makes of a processor that crops
 )
 
 
-def by_size(plan: Plan, height: int, width: int) -> Size:
-    """What most classes do: whatever the keys of `size` mean."""
-    match plan.size:
+def resize_by_keys(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """What most classes do: resize as the keys of `size` say."""
+    match settings.size:
         case {"height": h, "width": w}:
             return h, w
         case {"shortest_edge": short, "longest_edge": longest}:
-            return between(height, width, short, longest)
+            return fit_between(height, width, short, longest)
         case {"shortest_edge": short}:
-            return covering(height, width, short, short)
+            return cover(height, width, short, short)
         case {"min_height": h, "min_width": w}:
-            return covering(height, width, h, w)
+            return cover(height, width, h, w)
         case {"max_height": h, "max_width": w}:
             scale = min(h / height, w / width)
             return int(height * scale), int(width * scale)
@@ -50,15 +53,15 @@ def by_size(plan: Plan, height: int, width: int) -> Size:
     return height, width
 
 
-def covering(height: int, width: int, h: int, w: int) -> Size:
-    """The smallest size of an image's shape that covers h x w, the longer edge rounded down."""
+def cover(height: int, width: int, h: int, w: int) -> Size:
+    """The smallest size with the image's aspect ratio that covers h x w; the longer edge is rounded down."""
     if width * h <= height * w:
         return int(w * height / width), w
     return h, int(h * width / height)
 
 
-def between(height: int, width: int, short: int, longest: int) -> Size:
-    """The shorter edge as asked for, or less, so that the other one is at most `longest`."""
+def fit_between(height: int, width: int, short: int, longest: int) -> Size:
+    """The shorter edge becomes `short`, or less so that the longer one is at most `longest`."""
     low, high = sorted((height, width))
     exact: float = short
     if high / low * short > longest:
@@ -71,82 +74,82 @@ def between(height: int, width: int, short: int, longest: int) -> Size:
     return short, int(exact * width / height)
 
 
-def convnext(plan: Plan, height: int, width: int) -> Size:
-    """Below 384 the window is cut from a larger image, from there on the image is stretched to it."""
-    h, w = sides(plan)
-    if not crops_itself(plan):
+def resize_convnext(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """Below 384 the crop is taken from a larger image; from 384 on the image is stretched to it."""
+    h, w = crop_window(settings)
+    if not crops_by_resizing(settings):
         return h, w
-    share = plan.crop_pct or 224 / 256
-    return covering(height, width, int(h / share), int(w / share))
+    share = settings.crop_pct or 224 / 256
+    return cover(height, width, int(h / share), int(w / share))
 
 
-def sides(plan: Plan) -> Size:
-    """The window that `size` means to a class that takes a shortest edge for a square."""
-    size = plan.size or {}
+def crop_window(settings: ProcessorSettings) -> Size:
+    """The crop that `size` means for a class that reads a shortest edge as a square."""
+    size = settings.size or {}
     return (size["shortest_edge"],) * 2 if "shortest_edge" in size else as_pair(size)
 
 
-def crops_itself(plan: Plan) -> bool:
-    return min(sides(plan)) < 384
+def crops_by_resizing(settings: ProcessorSettings) -> bool:
+    return min(crop_window(settings)) < 384
 
 
-def poolformer(plan: Plan, height: int, width: int) -> Size:
-    if plan.crop_pct is None:
-        return by_size(plan, height, width)
-    h, w = (int(side / plan.crop_pct) for side in sides(plan))
-    stretched = "height" in (plan.size or {}) and h != w
-    return (h, w) if stretched else covering(height, width, h, w)
+def resize_poolformer(settings: ProcessorSettings, height: int, width: int) -> Size:
+    if settings.crop_pct is None:
+        return resize_by_keys(settings, height, width)
+    h, w = (int(side / settings.crop_pct) for side in crop_window(settings))
+    stretched = "height" in (settings.size or {}) and h != w
+    return (h, w) if stretched else cover(height, width, h, w)
 
 
-def levit(plan: Plan, height: int, width: int) -> Size:
-    if "height" in (plan.size or {}):
-        return by_size(plan, height, width)
-    h, w = sides(plan)
-    return covering(height, width, int(256 / 224 * h), int(256 / 224 * w))
+def resize_levit(settings: ProcessorSettings, height: int, width: int) -> Size:
+    if "height" in (settings.size or {}):
+        return resize_by_keys(settings, height, width)
+    h, w = crop_window(settings)
+    return cover(height, width, int(256 / 224 * h), int(256 / 224 * w))
 
 
-def to_multiple(plan: Plan, height: int, width: int) -> Size:
-    """As near the size as whole multiples allow; by the gentler of the two scales where the shape is kept."""
-    h, w = as_pair(plan.size or {})
+def resize_to_multiple(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """The nearest multiples to the size; when keeping the aspect ratio, by the scale closer to 1."""
+    h, w = as_pair(settings.size or {})
     vertical, horizontal = h / height, w / width
-    if plan.keep_aspect_ratio:
+    if settings.keep_aspect_ratio:
         vertical = horizontal = min(vertical, horizontal, key=lambda scale: abs(1 - scale))
-    unit = plan.ensure_multiple_of
+    unit = settings.ensure_multiple_of
     return int(round(vertical * height / unit) * unit), int(round(horizontal * width / unit) * unit)
 
 
-def divisible(plan: Plan, height: int, width: int) -> Size:
-    h, w = by_size(plan, height, width)
-    unit = plan.size_divisor or 1
+def resize_divisible(settings: ProcessorSettings, height: int, width: int) -> Size:
+    h, w = resize_by_keys(settings, height, width)
+    unit = settings.size_divisor or 1
     return math.ceil(h / unit) * unit, math.ceil(w / unit) * unit
 
 
-RESIZE: Mapping[str, Callable[[Plan, int, int], Size]] = {
-    CONVNEXT: convnext,
-    "LevitImageProcessor": levit,
-    "Mask2FormerImageProcessor": divisible,
-    "MaskFormerImageProcessor": divisible,
-    "PoolFormerImageProcessor": poolformer,
-    **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), to_multiple),
+RESIZE: Mapping[str, Callable[[ProcessorSettings, int, int], Size]] = {
+    CONVNEXT: resize_convnext,
+    "LevitImageProcessor": resize_levit,
+    "Mask2FormerImageProcessor": resize_divisible,
+    "MaskFormerImageProcessor": resize_divisible,
+    "PoolFormerImageProcessor": resize_poolformer,
+    **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), resize_to_multiple),
 }
 
 
-def window(size: Size) -> dict[str, int]:
+def to_size_dict(size: Size) -> dict[str, int]:
     return {"height": size[0], "width": size[1]}
 
 
-def scaled(size: Mapping[str, int], old: Size, new: Size) -> dict[str, int]:
-    """What is resized to before a crop, scaled as that crop's window is."""
+def scale_resize(size: Mapping[str, int], old: Size, new: Size) -> dict[str, int]:
+    """The size to resize to before a crop, scaled like the crop."""
     before = (
         as_pair(size) if "height" in size else (size.get("shortest_edge", old[0]), size.get("shortest_edge", old[1]))
     )
     height, width = (round(b * n / o) for b, n, o in zip(before, new, old, strict=True))
     if "height" in size:
-        return window((height, width))
+        return to_size_dict((height, width))
     return {"shortest_edge": height} if height == width else {"min_height": height, "min_width": width}
 
 
 def as_pair(size: Mapping[str, int]) -> Size:
-    """The two numbers of a height and a width, or of `min_height` and `min_width`."""
+    """(height, width) of a size dict."""
     height, width = size.values()
     return height, width

@@ -1,1 +1,1 @@
-"""The architectures, one file a family. Models know no files: `checkpoint` brings the weights."""
+"""The architectures, one file per family. Models know no files: `checkpoint` reads the weights."""

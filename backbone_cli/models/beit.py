@@ -1,7 +1,7 @@
 """BEiT (Bao et al. 2021, arXiv 2106.08254).
 
-A plain ViT that learned to fill in masked patches. Attention has a learned bias for each offset between two patches;
-for other image sizes than the one trained on, the table of biases is resized.
+A plain ViT trained to predict masked patches. Attention has a learned bias for each offset between two patches; for
+image sizes other than the pretraining size, the bias table is resized.
 
 Shapes: B images, N tokens (the class token and H x W patches), C channels.
 """
@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import pair
 from ..configs.beit import BeitConfig
+from ..configs.fields import pair
 from ..errors import StageError
 from .base import Backbone, Names
 from .layers import (
@@ -24,10 +24,10 @@ from .layers import (
     ViTBlock,
     channels_first,
     channels_last,
-    of_sizes,
+    prepend_tokens,
     resize_positions,
+    size_cached,
     token_map,
-    with_prefix,
 )
 
 
@@ -48,7 +48,7 @@ class BeitBackbone(Backbone):
         self.pyramid = pyramid(config.hidden_size) if config.add_fpn else None
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
-        grid = self.config.patches(pixels.shape[-2], pixels.shape[-1])
+        grid = self.config.patch_grid(pixels.shape[-2], pixels.shape[-1])
         x = self.embed(pixels)  # B N C
         yield x
         shared = [bias(grid) for bias in self.shared]
@@ -59,7 +59,7 @@ class BeitBackbone(Backbone):
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
         x = token_map(state, self.config, size)
-        return x if self.pyramid is None else self.pyramid[self.wanted.index(index)](x)
+        return x if self.pyramid is None else self.pyramid[self.requested.index(index)](x)
 
     def class_token(self, index: int, state: Tensor) -> Tensor:
         return state[:, 0]
@@ -67,17 +67,17 @@ class BeitBackbone(Backbone):
     def names(self) -> Names:
         return NAMES
 
-    def may_lack(self) -> Mapping[str, float]:
+    def optional_tensors(self) -> Mapping[str, float]:
         return KEY_BIAS
 
 
 class Embed(nn.Module):
-    """The class token and the patches, with their positions where these are learned."""
+    """The class token and the patches, with learned absolute positions if there are any."""
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
         dim = config.hidden_size
-        self.grid = config.patches(*config.default_size())
+        self.grid = config.patch_grid(*config.default_size())
         self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
         positions = torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim)
@@ -86,23 +86,23 @@ class Embed(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = channels_last(self.proj(pixels))  # B H W C
         if self.positions is None:
-            return with_prefix(x.flatten(1, 2), self.cls)
+            return prepend_tokens(x.flatten(1, 2), self.cls)
         x = x + resize_positions(self.positions[:, 1:], self.grid, (x.shape[1], x.shape[2]))
-        return with_prefix(x.flatten(1, 2), self.cls + self.positions[:, :1])
+        return prepend_tokens(x.flatten(1, 2), self.cls + self.positions[:, :1])
 
 
 class RelativeBias(nn.Module):
-    """What each head adds to the score of two tokens, by their offset; three rows are for the class token."""
+    """Each head's bias on the score of two tokens, by their offset; three extra rows are for the class token."""
 
-    by_size = ("forward",)
+    size_cached_methods = ("forward",)
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
-        rows, cols = config.patches(*config.default_size())
+        rows, cols = config.patch_grid(*config.default_size())
         self.offsets = (2 * rows - 1, 2 * cols - 1)
         self.table = nn.Parameter(torch.zeros(self.offsets[0] * self.offsets[1] + 3, config.num_attention_heads))
 
-    def forward(self, grid: tuple[int, int]) -> Tensor:  # 1 heads N N: with fewer axes, attention is slow on a CPU
+    def forward(self, grid: tuple[int, int]) -> Tensor:  # 1 heads N N: attention on a CPU is slow with a 3-axis mask
         table = resize_offsets(self.table, self.offsets, grid)
         return table[offset_rows(grid, table.device)].permute(2, 0, 1)[None]
 
@@ -119,7 +119,7 @@ def block(config: BeitConfig) -> ViTBlock:
 
 
 def pyramid(dim: int) -> nn.ModuleList:
-    """What brings the four maps asked for to four, two, one and half times the grid of patches."""
+    """The resizes that bring the four requested maps to 4, 2, 1 and 1/2 times the patch grid."""
 
     def twice() -> nn.ConvTranspose2d:
         return nn.ConvTranspose2d(dim, dim, 2, 2)
@@ -129,20 +129,20 @@ def pyramid(dim: int) -> nn.ModuleList:
 
 
 def resize_offsets(table: Tensor, made_for: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """A table of biases (offsets + 3, heads) for another grid of patches."""
+    """Resize a bias table (offsets + 3, heads) to another patch grid."""
     rows, cols = made_for
     size = (2 * grid[0] - 1, 2 * grid[1] - 1)
     if rows == cols and size == made_for:
         return table
-    # As published, the table is read with its sides swapped.
+    # As published, the table is read with its axes swapped.
     wide = table[:-3].unflatten(0, (1, cols, rows)).to(torch.promote_types(table.dtype, torch.float32))
     resized = channels_last(F.interpolate(channels_first(wide), size, mode="bilinear"))
     return torch.cat([resized.flatten(0, 2).to(table.dtype), table[-3:]])
 
 
-@of_sizes
+@size_cached
 def offset_rows(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """For each two tokens (N x N), the row of the table of biases that is theirs."""
+    """For each pair of tokens (N x N), its row in the bias table."""
     rows, cols = grid
     count = (2 * rows - 1) * (2 * cols - 1)
     at = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(cols), indexing="ij")).flatten(1)  # 2 H·W
@@ -172,5 +172,5 @@ NAMES: Names = {
     "pyramid.1.*": "fpn2.*",
 }
 
-# Keys have no bias: it would add the same to all scores of a query, and the softmax undoes that.
+# Keys have no bias: it would shift all scores of a query alike, which the softmax cancels.
 KEY_BIAS = {f"{LAYER}.attention.attention.key.bias": 0.0}

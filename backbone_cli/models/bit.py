@@ -1,7 +1,7 @@
 """BiT, Big Transfer (Kolesnikov et al. 2019, arXiv 1912.11370): a ResNet v2 whose weights are standardized.
 
-Each filter is brought to mean 0 and variance 1 before it is used, which together with GroupNorm does away with
-BatchNorm. In "preactivation" layers norms come before convolutions; in "bottleneck" layers, after.
+Each filter is standardized to mean 0 and variance 1 before use, which together with GroupNorm replaces BatchNorm. In
+"preactivation" layers norms come before convolutions; in "bottleneck" layers, after.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.bit import BitConfig, narrow
+from ..configs.bit import BitConfig, bottleneck_width
 from .base import Backbone, Names
 from .layers import activation
 
@@ -57,7 +57,7 @@ class Stem(nn.Module):
 
 
 def layer(config: BitConfig, i: int) -> nn.Sequential:
-    """The layers of one stage: the first changes width and size."""
+    """The layers of one stage; the first changes the width and the size."""
     dim = config.num_features[i]
     out = config.widths[i]
     stride, dilation = config.steps[i]
@@ -67,11 +67,11 @@ def layer(config: BitConfig, i: int) -> nn.Sequential:
 
 
 class Preactivation(nn.Module):
-    """x + what norms, activations and convolutions make of it, in this order; dilation is not for these layers."""
+    """x + three rounds of norm, activation and convolution; these layers ignore dilation."""
 
     def __init__(self, config: BitConfig, dim: int, out: int, stride: int, dilation: int, first: bool = False) -> None:
         super().__init__()
-        inner = narrow(out)
+        inner = bottleneck_width(out)
         self.downsample = Downsample(config, dim, out, stride) if first else None
         self.norm1 = nn.GroupNorm(config.num_groups, dim)
         self.conv1 = StandardizedConv(config, dim, inner, 1)
@@ -93,7 +93,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, config: BitConfig, dim: int, out: int, stride: int, dilation: int, first: bool = False) -> None:
         super().__init__()
-        inner = narrow(out)
+        inner = bottleneck_width(out)
         self.downsample = Downsample(config, dim, out, stride) if first else None
         self.conv1 = StandardizedConv(config, dim, inner, 1)
         self.norm1 = nn.GroupNorm(config.num_groups, inner)
@@ -111,7 +111,7 @@ class Bottleneck(nn.Module):
 
 
 class Downsample(nn.Sequential):
-    """What brings the input of a stage's first layer to the shape of its output."""
+    """The shortcut of a stage's first layer."""
 
     def __init__(self, config: BitConfig, dim: int, out: int, stride: int) -> None:
         super().__init__()
@@ -121,12 +121,12 @@ class Downsample(nn.Sequential):
 
 
 class StandardizedConv(nn.Conv2d):
-    """A convolution that keeps the size up to its stride, with each filter brought to mean 0 and variance 1."""
+    """A same-size (up to its stride) convolution with each filter standardized to mean 0 and variance 1."""
 
-    by_size = ("filters",)
+    size_cached_methods = ("filters",)
 
     def __init__(self, config: BitConfig, dim: int, out: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
-        # Without a stride, both ways pad all sides alike, which the convolution does itself.
+        # Without a stride both kinds of padding are symmetric, which the convolution does itself.
         pads_same = config.pads_same and stride > 1
         padding = 0 if pads_same else (stride - 1 + dilation * (kernel - 1)) // 2
         super().__init__(dim, out, kernel, stride, padding, dilation, bias=False)
@@ -143,11 +143,11 @@ class StandardizedConv(nn.Conv2d):
 
 
 def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """B C H W with zeros around it, so that a kernel yields one value for each stride begun."""
+    """Pad B C H W with zeros like TensorFlow's "SAME": one output for each stride begun."""
     border = []
     for size in (x.shape[3], x.shape[2]):
-        lacking = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        border += [lacking // 2, lacking - lacking // 2]
+        missing = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        border += [missing // 2, missing - missing // 2]
     return F.pad(x, border) if any(border) else x
 
 

@@ -1,9 +1,9 @@
 """ConvNext (Liu et al. 2022, arXiv 2201.03545), V2 (Woo et al. 2023, arXiv 2301.00808), and DINOv3's (2508.10104).
 
-A convolution of 7x7 mixes neighbours within a channel, an MLP mixes channels within a place. Between stages, two by
-two places become one. V2 makes the MLP's channels compete; DINOv3's differs in where its norms and names are.
+A 7x7 depthwise convolution mixes positions, an MLP mixes channels. Between stages, 2x2 positions become one. V2 makes
+the MLP's channels compete; DINOv3's differs in the places and names of its norms.
 
-Shapes: B images, H x W places, C channels.
+Shapes: B images, H x W positions, C channels.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..configs.base import Size
 from ..configs.convnext import ConvNextConfig, ConvNextShape
 from ..configs.convnextv2 import ConvNextV2Config
 from ..configs.dinov3_convnext import DINOv3ConvNextConfig
+from ..configs.fields import IntOrPair
 from .base import STAGE_NORMS, Backbone, Names
 from .layers import Mlp, StageNorms, channels_first, channels_last
 
-EPS = 1e-6  # of every norm of ConvNext and V2, whatever `layer_norm_eps` says: that is the classifier's
+EPS = 1e-6  # of every norm in ConvNext and V2; `layer_norm_eps` is the classifier's
 
 
 class ConvNextBackbone(Backbone):
@@ -56,7 +56,7 @@ class ConvNextBackbone(Backbone):
     def names(self) -> Names:
         return NAMES
 
-    def may_lack(self) -> Mapping[str, float]:
+    def optional_tensors(self) -> Mapping[str, float]:
         return STAGE_NORMS
 
 
@@ -95,9 +95,9 @@ class DINOv3ConvNextBackbone(Backbone):
 
 
 class Embed(nn.Module):
-    """Patches of pixels, normed; what doesn't fill a patch is cut off."""
+    """Normed patch embeddings; partial patches are cut off."""
 
-    def __init__(self, channels: int, dim: int, patch: Size, eps: float) -> None:
+    def __init__(self, channels: int, dim: int, patch: IntOrPair, eps: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, dim, patch, patch)  # type: ignore[arg-type]
         self.norm = nn.LayerNorm(dim, eps)
@@ -107,7 +107,7 @@ class Embed(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Two by two places become one, of another width."""
+    """2x2 positions become one of another width."""
 
     def __init__(self, dim: int, out: int, eps: float) -> None:
         super().__init__()
@@ -119,12 +119,12 @@ class Downsample(nn.Module):
 
 
 def downsamples(widths: Sequence[int], eps: float) -> Iterator[Downsample]:
-    """What stands between the stages of these widths."""
+    """The downsampling layers between stages of these widths."""
     return (Downsample(dim, out, eps) for dim, out in pairwise(widths))
 
 
 class Block(nn.Module):
-    """x + a share of what neighbours and channels say: the share is learned a channel, where `scaled`."""
+    """x + depthwise convolution, norm and MLP of x, times a learned factor per channel if `scaled`."""
 
     def __init__(self, dim: int, act: str, eps: float, scaled: bool) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Block(nn.Module):
 
 
 class ResponseNorm(nn.Module):
-    """x + weight times (x times the channel's share of the image's response) + bias, in one pass over x."""
+    """Global response norm: x + weight * (x * the channel's share of the response) + bias, in one pass."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """DINOv2 (Oquab et al. 2023, arXiv 2304.07193), and with registers (Darcet et al. 2023, arXiv 2309.16588).
 
-A plain ViT that learned to agree with itself on views of one image. Registers are tokens that stand for no patch:
-attention keeps there what it would otherwise hide in the map's quiet patches.
+A plain ViT trained by self-distillation between views of an image. Registers are extra tokens that belong to no patch:
+attention stores there what it would otherwise put into uninformative patches.
 
 Shapes: B images, N tokens (the class token, registers, H x W patches), C channels.
 """
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..configs.base import pair
 from ..configs.dinov2 import Dinov2Config
+from ..configs.fields import pair
 from .base import Backbone, Names
-from .layers import Attention, GatedMlp, Mlp, ViTBlock, channels_last, resize_positions, token_map, with_prefix
+from .layers import Attention, GatedMlp, Mlp, ViTBlock, channels_last, prepend_tokens, resize_positions, token_map
 
 
 class Dinov2Backbone(Backbone):
@@ -47,28 +47,30 @@ class Dinov2Backbone(Backbone):
 
 
 class Dinov2WithRegistersBackbone(Dinov2Backbone):
-    """DINOv2 with tokens between the class token and the patches, and positions that are resized with care."""
+    """DINOv2 with register tokens, and positions resized with antialiasing."""
 
     antialias = True
 
 
 class Embed(nn.Module):
-    """Patches and the class token, with their positions, and registers, which have none."""
+    """Patches and the class token with their positions, and registers, which have none."""
 
     def __init__(self, config: Dinov2Config, antialias: bool) -> None:
         super().__init__()
         dim, self.antialias = config.hidden_size, antialias
-        self.grid = config.patches(*config.default_size())
+        self.grid = config.patch_grid(*config.default_size())
         self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
-        self.registers = nn.Parameter(torch.zeros(1, config.prefix - 1, dim)) if config.prefix > 1 else None
+        self.registers = (
+            nn.Parameter(torch.zeros(1, config.num_prefix_tokens - 1, dim)) if config.num_prefix_tokens > 1 else None
+        )
         self.positions = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = channels_last(self.proj(pixels))  # B H W C
         x = x + resize_positions(self.positions[:, 1:], self.grid, (x.shape[1], x.shape[2]), self.antialias)
         registers = [] if self.registers is None else [self.registers]
-        return with_prefix(x.flatten(1, 2), self.cls + self.positions[:, :1], *registers)
+        return prepend_tokens(x.flatten(1, 2), self.cls + self.positions[:, :1], *registers)
 
 
 def block(config: Dinov2Config) -> ViTBlock:
@@ -76,7 +78,7 @@ def block(config: Dinov2Config) -> ViTBlock:
     attn = Attention(dim, config.num_attention_heads, config.qkv_bias)
     mlp: nn.Module = Mlp(dim, hidden, config.hidden_act)
     if config.use_swiglu_ffn:
-        # Two thirds of the width make up for the gate's weights; a multiple of 8.
+        # Two thirds of the width compensate for the gate's weights; rounded up to a multiple of 8.
         mlp = GatedMlp(dim, (int(hidden * 2 / 3) + 7) // 8 * 8, "silu")
     return ViTBlock(dim, config.layer_norm_eps, attn, mlp, scaled=True)
 

@@ -1,7 +1,7 @@
 """DINOv3 ViT (Siméoni et al. 2025, arXiv 2508.10104).
 
-A plain ViT without a table of positions: queries and keys of the patches are turned by angles that say where each
-patch is, from -1 to 1 across the image (RoPE, Su et al. 2021), so that it serves images of any size.
+A plain ViT without a position table: queries and keys of patches are rotated by angles that encode the patch's place,
+from -1 to 1 across the image (RoPE, Su et al. 2021), so it works at any image size.
 
 Shapes: B images, N tokens (the class token, registers, H x W patches), C channels, D channels a head.
 """
@@ -15,10 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import pair
 from ..configs.dinov3_vit import DINOv3ViTConfig
+from ..configs.fields import pair
 from .base import Backbone, Names
-from .layers import GatedMlp, Mlp, ViTBlock, channels_last, join_heads, of_sizes, split_heads, token_map, with_prefix
+from .layers import (
+    GatedMlp,
+    Mlp,
+    ViTBlock,
+    channels_last,
+    join_heads,
+    prepend_tokens,
+    size_cached,
+    split_heads,
+    token_map,
+)
 
 
 class DINOv3ViTBackbone(Backbone):
@@ -28,16 +38,18 @@ class DINOv3ViTBackbone(Backbone):
         super().__init__(config)
         self.embed = Embed(config)
         self.layers = nn.ModuleList(block(config) for _ in range(self.last))
-        normed = any(map(config.normed, self.wanted))
+        normed = any(map(config.normed, self.requested))
         self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps) if normed else nn.Identity()
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
         x = self.embed(pixels)  # B N C
         yield x
-        grid = self.config.patches(pixels.shape[-2], pixels.shape[-1])
-        turn = rotation(grid, self.config.head_dim, self.config.rope_theta, self.config.prefix, x.device, x.dtype)
+        grid = self.config.patch_grid(pixels.shape[-2], pixels.shape[-1])
+        angles = rotation(
+            grid, self.config.head_dim, self.config.rope_theta, self.config.num_prefix_tokens, x.device, x.dtype
+        )
         for layer in self.layers:
-            x = layer(x, *turn)
+            x = layer(x, *angles)
             yield x
 
     def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
@@ -52,8 +64,8 @@ class DINOv3ViTBackbone(Backbone):
     def names(self) -> Names:
         return {**NAMES, **GATED} if self.config.use_gated_mlp else NAMES
 
-    def may_lack(self) -> Mapping[str, float]:
-        """The biases that the config switches off: zeros, where another one is on."""
+    def optional_tensors(self) -> Mapping[str, float]:
+        """The biases that the config turns off: zeros in the joint bias, if another one is on."""
         config = self.config
         switches = {"q": config.query_bias, "k": config.key_bias, "v": config.value_bias}
         return {f"{LAYER}.attention.{part}_proj.bias": 0.0 for part, on in switches.items() if not on}
@@ -67,11 +79,13 @@ class Embed(nn.Module):
         dim, patch = config.hidden_size, pair(config.patch_size)
         self.proj = nn.Conv2d(config.num_channels, dim, patch, patch)
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
-        self.registers = nn.Parameter(torch.zeros(1, config.prefix - 1, dim)) if config.prefix > 1 else None
+        self.registers = (
+            nn.Parameter(torch.zeros(1, config.num_prefix_tokens - 1, dim)) if config.num_prefix_tokens > 1 else None
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
         registers = [] if self.registers is None else [self.registers]
-        return with_prefix(channels_last(self.proj(pixels)).flatten(1, 2), self.cls, *registers)
+        return prepend_tokens(channels_last(self.proj(pixels)).flatten(1, 2), self.cls, *registers)
 
 
 def block(config: DINOv3ViTConfig) -> ViTBlock:
@@ -81,7 +95,7 @@ def block(config: DINOv3ViTConfig) -> ViTBlock:
 
 
 class RotaryAttention(nn.Module):
-    """Attention whose scores know where queries and keys are, since both were turned accordingly."""
+    """Attention with rotary positions: queries and keys of patches are rotated by their angles."""
 
     def __init__(self, config: DINOv3ViTConfig) -> None:
         super().__init__()
@@ -91,26 +105,26 @@ class RotaryAttention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # B N C
         qkv = split_heads(self.qkv(x), self.heads)  # 3 B heads N D
-        q, k = qkv[:2] * cos + turned(qkv[:2]) * sin
+        q, k = qkv[:2] * cos + rotate_half(qkv[:2]) * sin
         return self.proj(join_heads(F.scaled_dot_product_attention(q, k, qkv[2])))
 
 
-def turned(x: Tensor) -> Tensor:
-    """Every pair of channels, of which one is in the first half and one in the second, by a right angle."""
+def rotate_half(x: Tensor) -> Tensor:
+    """Rotate channel pairs (i, i + D/2) by a right angle."""
     first, second = x.chunk(2, -1)
     return torch.cat([-second, first], -1)
 
 
-@of_sizes
+@size_cached
 def rotation(
-    grid: tuple[int, int], dim: int, theta: float, prefix: int, device: torch.device, dtype: torch.dtype
+    grid: tuple[int, int], dim: int, theta: float, num_prefix_tokens: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (N D) of the angles of all tokens; those before the patches stay as they are."""
+    """Cosines and sines (N D) of all tokens' angles; prefix tokens are not rotated."""
     at = [(2 * torch.arange(length) + 1) / length - 1 for length in grid]
     places = torch.stack(torch.meshgrid(*at, indexing="ij"), -1).flatten(0, 1)  # H·W 2
     frequencies = theta ** -torch.arange(0, 1, 4 / dim)
     angles = (2 * math.pi * places[:, :, None] * frequencies).flatten(1).tile(2)
-    angles = F.pad(angles, (0, 0, prefix, 0))
+    angles = F.pad(angles, (0, 0, num_prefix_tokens, 0))
     return angles.cos().to(device, dtype), angles.sin().to(device, dtype)
 
 
@@ -122,7 +136,7 @@ NAMES: Names = {
     "embed.registers": "embeddings.register_tokens",
     "layers.*.norm1": f"{LAYER}.norm1",
     "layers.*.attn.qkv": tuple(f"{LAYER}.attention.{part}_proj" for part in "qkv"),
-    # In a file of a DETR, transformers' own renaming of the head reaches in here.
+    # In DETR files, transformers' renaming of the head affects this name, too.
     "layers.*.attn.proj": [f"{LAYER}.attention.o_proj", f"{LAYER}.attention.out_proj"],
     "layers.*.scale1.weight": f"{LAYER}.layer_scale1.lambda1",
     "layers.*.norm2": f"{LAYER}.norm2",

@@ -1,10 +1,9 @@
 """FocalNet (Yang et al. 2022, arXiv 2203.11926).
 
-In place of attention, each place multiplies what it holds by a summary of its surroundings. The summary is a sum over
-focal levels: depthwise convolutions of growing size, one upon the other, then the mean of the whole image, each with
-a gate that the place itself sets.
+Instead of attention, each position is multiplied by a summary of its surroundings. The summary is a sum over focal
+levels: stacked depthwise convolutions of growing size, then the mean of the whole image, each gated by the position.
 
-Shapes: B images, H x W places, C channels, L focal levels.
+Shapes: B images, H x W positions, C channels, L focal levels.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import pair
+from ..configs.fields import pair
 from ..configs.focalnet import FocalNetConfig
 from .base import Backbone, Names
 from .layers import Mlp, channels_first, channels_last, pad_to_multiple
@@ -49,7 +48,7 @@ class FocalNetBackbone(Backbone):
 
 
 class Patches(nn.Module):
-    """Patches become places, normed; or, with `use_conv_embed`, overlapping windows (kernel, stride, padding) do."""
+    """Normed patch embeddings; with `use_conv_embed`, an overlapping convolution (kernel, stride, padding)."""
 
     def __init__(
         self, config: FocalNetConfig, dim: int, out: int, patch: tuple[int, int], window: tuple[int, int, int]
@@ -65,7 +64,7 @@ class Patches(nn.Module):
 
 
 class Layer(nn.Module):
-    """x + modulation, then + MLP; norms stand before each of the two, or after."""
+    """x + modulation, then x + MLP, with norms before or after each of them."""
 
     def __init__(self, config: FocalNetConfig, stage: int) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class Layer(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Each place times a gated sum of its surroundings."""
+    """Each position times a gated sum of its surroundings."""
 
     def __init__(self, config: FocalNetConfig, dim: int, levels: int, window: int) -> None:
         super().__init__()
@@ -104,12 +103,12 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         q, context, gates = self.proj_in(x).split(self.split, -1)
         gates = gates * self.share
-        seen = torch.zeros_like(q)
+        summary = torch.zeros_like(q)
         for conv, gate in zip(self.focal, gates.split(1, -1), strict=False):
             context = F.gelu(channels_last(conv(channels_first(context))))
-            seen = torch.addcmul(seen, context, gate)
-        seen = torch.addcmul(seen, F.gelu(context.mean((1, 2), keepdim=True)), gates[..., -1:])
-        x = q * channels_last(self.context(channels_first(seen)))
+            summary = torch.addcmul(summary, context, gate)
+        summary = torch.addcmul(summary, F.gelu(context.mean((1, 2), keepdim=True)), gates[..., -1:])
+        x = q * channels_last(self.context(channels_first(summary)))
         return self.proj_out(x if self.norm is None else self.norm(x))
 
 
@@ -125,7 +124,7 @@ NAMES: Names = {
     "layers.*.*.modulation.norm": f"{LAYER}.modulation.layernorm",
     "layers.*.*.modulation.proj_out": f"{LAYER}.modulation.projection_out",
     "layers.*.*.norm2": f"{LAYER}.norm2",
-    # In a file of a DETR or a MaskFormer, transformers' own renaming of the head reaches in here.
+    # In DETR and MaskFormer files, transformers' renaming of the head affects these names, too.
     "layers.*.*.mlp.fc1": [f"{LAYER}.mlp.fc1", f"{LAYER}.fc1"],
     "layers.*.*.mlp.fc2": [f"{LAYER}.mlp.fc2", f"{LAYER}.fc2"],
     "layers.*.*.scale1": f"{LAYER}.gamma_1",

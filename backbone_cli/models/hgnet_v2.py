@@ -1,7 +1,7 @@
 """HGNet-V2, the backbone of D-FINE and of PaddlePaddle's detectors (Zhao et al. 2023, arXiv 2304.08069).
 
-A block is a row of convolutions; the input and the output of each are laid side by side at its end, and two 1x1
-convolutions make one map of them. In light blocks, a 1x1 and a depthwise convolution stand for each.
+A block is a chain of convolutions; its input and all their outputs are concatenated and merged by two 1x1 convolutions.
+In light blocks, each convolution is a 1x1 followed by a depthwise one.
 
 Shapes: B images, C channels, H x W cells.
 """
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import Size, pair
+from ..configs.fields import IntOrPair, pair
 from ..configs.hgnet_v2 import HGNetV2Config
 from .base import Backbone, Names
 from .layers import activation
@@ -41,7 +41,7 @@ class HGNetV2Backbone(Backbone):
 
 
 class Stem(nn.Module):
-    """After a first convolution two ways lead on, a pooling and two convolutions, to meet in two more."""
+    """A convolution, two parallel branches (a pooling and two convolutions), and two more convolutions."""
 
     def __init__(self, config: HGNetV2Config) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ class Stem(nn.Module):
         self.conv4 = ConvNorm(dim, out, 1, act, affine, strides[4])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = one_more(self.conv1(pixels))
-        long = self.conv2b(one_more(self.conv2a(x)))
-        return self.conv4(self.conv3(torch.cat([F.max_pool2d(x, 2, 1), long], 1)))
+        x = pad_one(self.conv1(pixels))
+        branch = self.conv2b(pad_one(self.conv2a(x)))
+        return self.conv4(self.conv3(torch.cat([F.max_pool2d(x, 2, 1), branch], 1)))
 
 
 class Layer(nn.Module):
-    """The blocks of one stage; before them the map may be made smaller."""
+    """The blocks of one stage, with an optional downsampling before them."""
 
     def __init__(self, config: HGNetV2Config, i: int) -> None:
         super().__init__()
@@ -81,22 +81,22 @@ class Block(nn.Module):
         super().__init__()
         mid, out, count = config.stage_mid_channels[i], config.stage_out_channels[i], config.stage_numb_of_layers[i]
         kernel, affine = config.stage_kernel_size[i], config.use_learnable_affine_block
-        conv = light if config.stage_light_block[i] else ConvNorm
+        conv = light_conv if config.stage_light_block[i] else ConvNorm
         self.residual = residual
         self.convs = nn.ModuleList(conv(mid if j else dim, mid, kernel, "relu", affine) for j in range(count))
         self.squeeze = ConvNorm(dim + count * mid, out // 2, 1, "relu", affine)
         self.excite = ConvNorm(out // 2, out, 1, "relu", affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = [x]
+        outputs = [x]
         for conv in self.convs:
-            seen.append(conv(seen[-1]))
-        y = self.excite(self.squeeze(torch.cat(seen, 1)))
+            outputs.append(conv(outputs[-1]))
+        y = self.excite(self.squeeze(torch.cat(outputs, 1)))
         return x + y if self.residual else y
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution, BatchNorm, and where one is named an activation, which a learned factor and offset may follow."""
+    """A convolution, BatchNorm, an optional activation, and an optional learned factor and offset."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class ConvNorm(nn.Sequential):
         kernel: int,
         act: str | None,
         affine: bool = False,
-        stride: Size = 1,
+        stride: IntOrPair = 1,
         groups: int = 1,
     ) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class ConvNorm(nn.Sequential):
 
 
 class Affine(nn.Module):
-    """One factor and one offset for a whole map."""
+    """One learned factor and offset for a whole map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,13 +129,13 @@ class Affine(nn.Module):
         return self.scale * x + self.bias
 
 
-def light(dim: int, out: int, kernel: int, act: str, affine: bool) -> nn.Sequential:
-    """A 1x1 convolution, then one for each channel."""
+def light_conv(dim: int, out: int, kernel: int, act: str, affine: bool) -> nn.Sequential:
+    """A 1x1 convolution, then a depthwise one."""
     return nn.Sequential(ConvNorm(dim, out, 1, None), ConvNorm(out, out, kernel, act, affine, groups=out))
 
 
-def one_more(x: Tensor) -> Tensor:
-    """A row and a column of zeros below and to the right: what windows of two need to keep a map's size."""
+def pad_one(x: Tensor) -> Tensor:
+    """One row and column of zeros at the bottom and right, so that 2x2 windows keep the size."""
     return F.pad(x, (0, 1, 0, 1))
 
 
@@ -155,4 +155,6 @@ PLACES = {
     "layers.*.blocks.*.excite": f"{BLOCK}.aggregation.1",
 }
 
-NAMES: Names = {f"{ours}.{part}": f"{theirs}.{name}" for ours, theirs in PLACES.items() for part, name in CONV.items()}
+NAMES: Names = {
+    f"{module}.{part}": f"{source}.{name}" for module, source in PLACES.items() for part, name in CONV.items()
+}

@@ -1,4 +1,4 @@
-"""Parts that three families or more are made of."""
+"""Layers that at least three families share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs.plain import PlainConfig
-from ..errors import UnsupportedModel, near_miss
+from ..errors import UnsupportedModel, did_you_mean
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,9 +73,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """The activation that config.json calls so."""
+    """The activation with this name in config.json."""
     if name not in ACTIVATIONS:
-        raise UnsupportedModel(f"The activation '{name}' is not supported.{near_miss(name, ACTIVATIONS)}")
+        raise UnsupportedModel(f"The activation '{name}' is not supported.{did_you_mean(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]()
 
 
@@ -93,7 +93,7 @@ class Mlp(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """Two linear layers; between them one half of the channels, activated, gates the other."""
+    """Two linear layers; in between, one half of the channels, activated, gates the other."""
 
     def __init__(self, dim: int, hidden: int, act: str, bias: bool = True) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class GatedMlp(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every token attends to every other, with a bias (1 heads N N) on the scores where one is given."""
+    """Attention between all tokens, with an optional bias (1 heads N N) on the scores."""
 
     def __init__(self, dim: int, heads: int, qkv_bias: bool = True) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Attention(nn.Module):
 
 
 class StageNorms(nn.ModuleDict):
-    """A norm over the channels (B C H W) for each stage that is asked for, by its name."""
+    """A LayerNorm over the channels (B C H W) for each requested stage, by name."""
 
     def __init__(self, stages: Sequence[str], channels: Sequence[int], eps: float = 1e-5) -> None:
         super().__init__({name: nn.LayerNorm(dim, eps) for name, dim in zip(stages, channels, strict=True)})
@@ -142,7 +142,7 @@ class LayerScale(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """Attention, then an MLP, each on normed tokens, (scaled and) added to what came in."""
+    """Pre-norm attention and MLP, each added to its input, optionally after a layer scale."""
 
     def __init__(self, dim: int, eps: float, attn: nn.Module, mlp: nn.Module, scaled: bool) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class ViTBlock(nn.Module):
         self.scale2 = LayerScale(dim) if scaled else nn.Identity()
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
-        """`context` is what the attention wants to know besides: a bias, angles."""
+        """`context` is passed on to the attention: a bias, rotation angles."""
         x = x + self.scale1(self.attn(self.norm1(x), *context))
         return x + self.scale2(self.mlp(self.norm2(x)))
 
@@ -169,42 +169,42 @@ def join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def with_prefix(patches: Tensor, *prefix: Tensor) -> Tensor:
-    """Tokens that are the same for every image (1 n C), then its patches (B N C)."""
-    return torch.cat([*(tokens.expand(len(patches), -1, -1) for tokens in prefix), patches], 1)
+def prepend_tokens(patches: Tensor, *prefix: Tensor) -> Tensor:
+    """Prefix tokens shared by all images (1 n C), then each image's patches (B N C)."""
+    return torch.cat([*(tokens.expand(patches.shape[0], -1, -1) for tokens in prefix), patches], 1)
 
 
 def token_map(tokens: Tensor, config: PlainConfig, size: tuple[int, int]) -> Tensor:
-    """The patches among a plain ViT's tokens (B N C) as a map (B C H W), for pixels of this size."""
+    """The patch tokens of a plain ViT (B N C) as a map (B C H W), for pixels of this size."""
     if config.reshape_hidden_states:
-        return channels_first(tokens[:, config.prefix :].unflatten(1, config.patches(*size)))
-    return tokens if config.keeps_prefix else tokens[:, config.prefix :]
+        return channels_first(tokens[:, config.num_prefix_tokens :].unflatten(1, config.patch_grid(*size)))
+    return tokens if config.keeps_prefix_tokens else tokens[:, config.num_prefix_tokens :]
 
 
 def resize_positions(
     table: Tensor, made_for: tuple[int, int], grid: tuple[int, int], antialias: bool = False
 ) -> Tensor:
-    """Learned positions (1 N C) of one grid of patches for another: 1 H W C.
+    """Resize learned positions (1 N C) from one patch grid to another: 1 H W C.
 
-    As published, a table that could be square is read as square.
+    As published, a table that can be square is read as square.
     """
     side = math.isqrt(table.shape[1])
     x = table.unflatten(1, (side, side) if side * side == table.shape[1] else made_for)
     if x.shape[1:3] == grid:
         return x
-    # Half precision would shift the positions.
+    # interpolating in half precision would shift the positions
     wide = channels_first(x).to(torch.promote_types(x.dtype, torch.float32))
     return channels_last(F.interpolate(wide, grid, mode="bicubic", antialias=antialias)).to(x.dtype)
 
 
-def of_sizes(function: Callable[P, T]) -> Callable[P, T]:
-    """Keep what a function makes of sizes alone; it serves training too, whoever called first."""
-    kept: Callable[..., T] = lru_cache(maxsize=64)(torch.inference_mode(False)(function))
+def size_cached(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache a function of sizes alone. Its tensors also work in training, whoever calls first."""
+    cached: Callable[..., T] = lru_cache(maxsize=64)(torch.inference_mode(False)(function))
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        # Under torch.compile and torch.export it belongs to the graph; a tracer's tensors must not be kept.
-        return (function if torch.compiler.is_compiling() else kept)(*args, **kwargs)
+        # Under torch.compile and torch.export it is part of the graph, and a tracer's tensors must not be cached.
+        return (function if torch.compiler.is_compiling() else cached)(*args, **kwargs)
 
     return call
 

@@ -1,11 +1,11 @@
 """NAT and DiNAT (Hassani et al. 2023, arXiv 2204.07143; Hassani and Shi 2022, arXiv 2209.15001).
 
-Every pixel attends to the k x k pixels nearest to it; at the borders that neighbourhood moves inward, so that it is
-always whole. DiNAT spreads every second neighbourhood out: a step from one neighbour to the next is then `dilation`
-pixels, and the map falls into dilation² interleaved ones that don't see each other.
+Every pixel attends to its k x k nearest pixels; at the borders the neighbourhood shifts inward, so it is always whole.
+DiNAT dilates the neighbourhoods of every second layer: neighbours are `dilation` pixels apart, so the map splits into
+dilation² interleaved ones that don't interact.
 
-Neighbourhoods are computed by tiles: k x k queries share the keys of all their neighbourhoods, at most (2k-1)², and
-those that are no neighbours of a query are masked. So memory grows with H·W·k², and products stay dense.
+Attention is computed in tiles: k x k queries share the keys of all their neighbourhoods, at most (2k-1)², and keys that
+are not neighbours of a query are masked. So memory grows with H·W·k², and the products stay dense.
 
 Shapes: B images, H x W pixels, C channels, D channels a head, n tiles of N queries and M keys.
 """
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..configs.dinat import DinatConfig
 from ..configs.nat import NatConfig
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, StageNorms, channels_first, channels_last, join_heads, of_sizes, split_heads
+from .layers import Mlp, StageNorms, channels_first, channels_last, join_heads, size_cached, split_heads
 
 
 class NatBackbone(Backbone):
@@ -49,7 +49,7 @@ class NatBackbone(Backbone):
     def names(self) -> Names:
         return NAMES
 
-    def may_lack(self) -> Mapping[str, float]:
+    def optional_tensors(self) -> Mapping[str, float]:
         return STAGE_NORMS
 
 
@@ -58,7 +58,7 @@ class DinatBackbone(NatBackbone):
 
 
 class Embed(nn.Module):
-    """Two convolutions that halve the image, with nothing between them."""
+    """Two stride-2 convolutions without an activation in between."""
 
     def __init__(self, config: NatConfig | DinatConfig) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Block(nn.Module):
 class NeighbourhoodAttention(nn.Module):
     """Attention of each pixel to its neighbours, with a learned bias for each offset between the two."""
 
-    by_size = ("bias",)
+    size_cached_methods = ("bias",)
 
     def __init__(self, dim: int, heads: int, kernel: int, dilation: int, qkv_bias: bool) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class NeighbourhoodAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
         H, W = x.shape[1:3]
-        x = pad_to_least(x, self.kernel * self.dilation)
+        x = pad_to_min(x, self.kernel * self.dilation)
         size = (x.shape[1], x.shape[2])
         q, k, v = split_heads(self.qkv(x.flatten(1, 2)), self.heads).contiguous()  # B heads H·W D
         tiles = tiling(size, self.kernel, self.dilation, x.device)
@@ -135,25 +135,25 @@ class Down(nn.Module):
         return self.norm(channels_last(self.reduction(channels_first(x))))
 
 
-def pad_to_least(x: Tensor, least: int) -> Tensor:
-    """Zeros below and to the right of B H W C, where a side is shorter than one neighbourhood."""
+def pad_to_min(x: Tensor, minimum: int) -> Tensor:
+    """Pad B H W C with zeros at the bottom and right if a side is shorter than a neighbourhood."""
     H, W = x.shape[1:3]
-    return F.pad(x, (0, 0, 0, max(0, least - W), 0, max(0, least - H))) if min(H, W) < least else x
+    return F.pad(x, (0, 0, 0, max(0, minimum - W), 0, max(0, minimum - H))) if min(H, W) < minimum else x
 
 
 class Tiling(NamedTuple):
-    """How a map is cut into tiles; everything here is positions."""
+    """How a map is cut into tiles; all tensors are positions."""
 
-    queries: Tensor  # n N: of each tile's queries in the map, some twice where tiles don't fit
+    queries: Tensor  # n N: each tile's queries in the map; some appear twice if tiles don't divide it
     keys: Tensor  # n M
-    places: Tensor  # H·W: of each pixel of the map among all tiles' queries
-    rows: Tensor  # kinds of rows x queries x keys, of their offset in the bias table; its end where masked
+    places: Tensor  # H·W: each pixel's place among all tiles' queries
+    rows: Tensor  # row kinds x queries x keys: offset in the bias table, or its end if masked
     columns: Tensor
-    kinds: Tensor  # n: which pair of rows and columns a tile has
+    kinds: Tensor  # n: each tile's pair of row and column kinds
 
 
 class Cut(NamedTuple):
-    """The same for one side of the map."""
+    """The same for one axis of the map."""
 
     queries: Tensor
     keys: Tensor
@@ -162,7 +162,7 @@ class Cut(NamedTuple):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, tiles: Tiling) -> Tensor:
-    """Each pixel's (B heads H·W D) attention to its neighbours."""
+    """Attention of each pixel (B heads H·W D) to its neighbours."""
     heads = q.shape[1]
     bias = bias[:, tiles.kinds].flatten(0, 1)[None]  # 1 heads·n N M
     q = q[:, :, tiles.queries].flatten(1, 2)  # B heads·n N D
@@ -178,7 +178,7 @@ def tile_bias(table: Tensor, tiles: Tiling) -> Tensor:
     return table[:, rows, columns].flatten(5, 6).flatten(3, 4).flatten(1, 2)
 
 
-@of_sizes
+@size_cached
 def tiling(size: tuple[int, int], kernel: int, dilation: int, device: torch.device) -> Tiling:
     rows, columns = (cut(length, kernel, dilation) for length in size)
 
@@ -195,14 +195,14 @@ def tiling(size: tuple[int, int], kernel: int, dilation: int, device: torch.devi
 
 
 def cut(length: int, kernel: int, dilation: int) -> Cut:
-    """Cut one side of a map: each of the interleaved ones into runs of `kernel` queries and what they can see."""
+    """Cut one axis of a map: each interleaved part into runs of `kernel` queries and the keys they reach."""
     runs: list[tuple[int, int, int]] = []
     kinds: list[int] = []
-    examples: dict[tuple[bool, int], int] = {}  # of each kind, the first run
+    examples: dict[tuple[bool, int], int] = {}  # kind -> its first run
     for first in range(dilation):
         count = len(range(first, length, dilation))
         for start in range(0, count, kernel):
-            # Runs look alike that are as far from both ends, or far enough.
+            # Runs at the same distance from both ends, or far enough from them, share a mask.
             kind = (start == 0, min(count - start, 2 * kernel - kernel // 2 - 1))
             examples.setdefault(kind, len(runs))
             kinds.append(list(examples).index(kind))
@@ -213,8 +213,8 @@ def cut(length: int, kernel: int, dilation: int) -> Cut:
     nearest = (query - kernel // 2).clamp(min=0).minimum(count - kernel)
     key = nearest[:, :1] + torch.arange(reach, device="cpu")  # n M
     near, at = nearest[:, :, None], key[:, None]
-    seen = (at >= near) & (at < near + kernel)
-    offsets = torch.where(seen, at - query[:, :, None] + kernel - 1, 2 * kernel - 1)
+    visible = (at >= near) & (at < near + kernel)
+    offsets = torch.where(visible, at - query[:, :, None] + kernel - 1, 2 * kernel - 1)
     places = first + dilation * query, first + dilation * key.minimum(count - 1)
     return Cut(*places, offsets[list(examples.values())], torch.tensor(kinds, device="cpu"))
 

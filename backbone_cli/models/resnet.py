@@ -1,7 +1,7 @@
 """ResNet (He et al. 2015, arXiv 1512.03385), with the stride in the 3x3 convolution ("v1.5") by default.
 
-A stem quarters the image; each stage is a row of residual layers, of which the first may halve the map. RT-DETR's
-("ResNet-D", He et al. 2018, arXiv 1812.01187) has a deeper stem, and averages in the shortcuts past a halving.
+The stem reduces the image by 4; each stage is a chain of residual layers, the first of which may halve the map.
+RT-DETR's variant ("ResNet-D", He et al. 2018, arXiv 1812.01187) has a deeper stem and average-pools in shortcuts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RTDetrResNetBackbone(ResNetBackbone):
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution that keeps the size up to its stride, BatchNorm, and an activation where one is named."""
+    """A same-size (up to its stride) convolution, BatchNorm, and an optional activation."""
 
     def __init__(self, dim: int, out: int, kernel: int, stride: int = 1, act: str | None = None) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ConvNorm(nn.Sequential):
 
 
 def stem(config: ResNetConfig) -> list[ConvNorm]:
-    """What halves the image; a pooling halves it again."""
+    """The convolutions that halve the image; a pooling then halves it again."""
     dim, out, act = config.num_channels, config.embedding_size, config.hidden_act
     if config.deep:
         half = out // 2
@@ -72,11 +72,11 @@ def layer(config: ResNetConfig, i: int) -> nn.Sequential:
 
 
 def shortcut(config: ResNetConfig, dim: int, out: int, stride: int) -> nn.Module:
-    """What brings a stage's input to the shape of its first layer's output."""
+    """What brings a layer's input to the shape of its output."""
     basic = config.layer_type == "basic"
     if config.deep and (dim != out if basic else stride == 2):
         return nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), ConvNorm(dim, out, 1))
-    # The deep variant's basic layers project even what has the right shape.
+    # The deep variant's basic layers project even if the shape is right.
     if dim != out or stride != 1 or (config.deep and basic):
         return ConvNorm(dim, out, 1, stride)
     return nn.Identity()
@@ -87,16 +87,16 @@ class Residual(nn.Module):
 
     def __init__(self, config: ResNetConfig, dim: int, out: int, stride: int, shortcut: nn.Module) -> None:
         super().__init__()
-        # The inner activations are ReLU in every checkpoint; `hidden_act` speaks of the stem and of the sums.
+        # Inner activations are always ReLU; `hidden_act` is for the stem and after the sum.
         if config.layer_type == "basic":
             self.body = nn.Sequential(ConvNorm(dim, out, 3, stride, "relu"), ConvNorm(out, out, 3))
         else:
-            narrow = out // 4
+            inner = out // 4
             early, late = (stride, 1) if config.downsample_in_bottleneck else (1, stride)
             self.body = nn.Sequential(
-                ConvNorm(dim, narrow, 1, early, "relu"),
-                ConvNorm(narrow, narrow, 3, late, "relu"),
-                ConvNorm(narrow, out, 1),
+                ConvNorm(dim, inner, 1, early, "relu"),
+                ConvNorm(inner, inner, 3, late, "relu"),
+                ConvNorm(inner, out, 1),
             )
         self.shortcut = shortcut
         self.act = activation(config.hidden_act)

@@ -1,9 +1,9 @@
 """Swin Transformer (Liu et al. 2021, arXiv 2103.14030).
 
-Attention runs inside windows of w x w patches, and every second block moves the windows by half a window, so that
-neighbours meet. Between stages, two by two patches merge into one, twice as wide.
+Attention runs within windows of w x w patches; every second block shifts the windows by half a window, which connects
+neighbours. Between stages, 2x2 patches merge into one of twice the width.
 
-Shapes: B images, H x W patches, C channels, n windows an image of N = w·w patches each, D channels a head.
+Shapes: B images, H x W patches, C channels, n windows per image of N = w·w patches each, D channels per head.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import pair
+from ..configs.fields import pair
 from ..configs.maskformer_swin import MaskFormerSwinConfig
 from ..configs.swin import SwinConfig
 from ..configs.swinv2 import Swinv2Config
 from .base import STAGE_NORMS, Backbone, Names
-from .layers import Mlp, StageNorms, channels_first, channels_last, join_heads, of_sizes, pad_to_multiple, split_heads
+from .layers import (
+    Mlp,
+    StageNorms,
+    channels_first,
+    channels_last,
+    join_heads,
+    pad_to_multiple,
+    size_cached,
+    split_heads,
+)
 
 
 class SwinBackbone(Backbone):
@@ -47,12 +56,12 @@ class SwinBackbone(Backbone):
     def names(self) -> Names:
         return NAMES
 
-    def may_lack(self) -> Mapping[str, float]:
+    def optional_tensors(self) -> Mapping[str, float]:
         return STAGE_NORMS
 
 
 class MaskFormerSwinBackbone(SwinBackbone):
-    """Swin with norms that are counted, not named, and none for the stem."""
+    """Swin whose stage norms are numbered, not named, with none for the stem."""
 
     config: MaskFormerSwinConfig
 
@@ -65,12 +74,12 @@ class MaskFormerSwinBackbone(SwinBackbone):
         return super().feature_map(index, state, size) if index else state
 
     def names(self) -> Names:
-        counted = {f"norms.{name}": f"hidden_states_norms.{i}" for i, name in enumerate(self.stage_names[1:])}
-        return {ours: theirs for ours, theirs in NAMES.items() if ours != "norms.*"} | counted
+        numbered = {f"norms.{name}": f"hidden_states_norms.{i}" for i, name in enumerate(self.stage_names[1:])}
+        return {name: source for name, source in NAMES.items() if name != "norms.*"} | numbered
 
 
 class Embed(nn.Module):
-    """Patches of pixels to tokens; the last row and column are padded to whole patches."""
+    """Patch embeddings; the image is padded to whole patches."""
 
     def __init__(self, config: SwinConfig | MaskFormerSwinConfig | Swinv2Config) -> None:
         super().__init__()
@@ -112,9 +121,9 @@ class Block(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows, with a learned bias for each offset between two patches of a window."""
+    """Attention within windows, with a learned bias for each offset between two patches."""
 
-    by_size = ("bias",)
+    size_cached_methods = ("bias",)
 
     def __init__(self, dim: int, heads: int, window: int, shift: int, qkv_bias: bool) -> None:
         super().__init__()
@@ -132,13 +141,13 @@ class WindowAttention(nn.Module):
         return self.proj(join_heads(x))
 
     def bias(self, mask: Tensor | None, windows: int) -> Tensor:
-        """What is added to the scores of so many windows: 1 heads N N, or with a mask B·n heads N N."""
+        """The bias on the scores of this many windows: 1 heads N N, or with a mask B·n heads N N."""
         bias = self.table[offsets(self.window, self.table.device)].permute(2, 0, 1)[None]
         return bias if mask is None else with_mask(bias, mask, windows)
 
 
 class Merge(nn.Module):
-    """Two by two patches become one of twice the width."""
+    """2x2 patches become one of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -150,9 +159,9 @@ class Merge(nn.Module):
 
 
 def in_windows(attend: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, w: int, shift: int) -> Tensor:
-    """Let the patches of each window, moved by `shift`, attend to one another: B H W C.
+    """Apply `attend` within windows shifted by `shift`: B H W C.
 
-    `attend` takes windows (B·n N C) and, where they are shifted, the mask that keeps the image's edges apart.
+    `attend` takes windows (B·n N C) and, if they are shifted, the mask that separates opposite edges of the image.
     """
     H, W = x.shape[1:3]
     x = pad_to_multiple(x, w, w)
@@ -168,12 +177,12 @@ def in_windows(attend: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, w: 
 
 
 def with_mask(bias: Tensor, mask: Tensor, windows: int) -> Tensor:
-    """A bias (1 heads N N) and the mask of one image's windows (n 1 N N), for the windows of a batch: B·n heads N N."""
+    """A bias (1 heads N N) plus the mask of one image's windows (n 1 N N), repeated for a batch: B·n heads N N."""
     return (bias + mask).repeat(windows // len(mask), 1, 1, 1)
 
 
 def merged(x: Tensor) -> Tensor:
-    """Two by two patches side by side in one, padded to whole ones: B H/2 W/2 4C."""
+    """2x2 patches concatenated, after padding to even sides: B H/2 W/2 4C."""
     x = pad_to_multiple(x, 2, 2)
     return torch.cat([x[:, row::2, col::2] for col in (0, 1) for row in (0, 1)], -1)
 
@@ -189,17 +198,17 @@ def from_windows(windows: Tensor, w: int, size: tuple[int, int]) -> Tensor:
     return windows.unflatten(1, (w, w)).unflatten(0, (-1, rows, cols)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-@of_sizes
+@size_cached
 def offsets(w: int, device: torch.device) -> Tensor:
-    """For each two of a window's N patches (N x N), the row of the bias table that their offset has."""
+    """For each pair of a window's patches (N x N), the row of their offset in the bias table."""
     at = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(w), indexing="ij")).flatten(1)  # 2 N
     apart = at[:, :, None] - at[:, None, :] + w - 1
     return (apart[0] * (2 * w - 1) + apart[1]).to(device)
 
 
-@of_sizes
+@size_cached
 def shift_mask(size: tuple[int, int], w: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """-100 between patches of a shifted window that came from opposite edges of the image: n 1 N N."""
+    """-100 between patches of a shifted window that come from opposite edges of the image: n 1 N N."""
     region = torch.zeros(1, *size, 1)
     for dim, length in ((1, size[0]), (2, size[1])):
         at = torch.arange(length).view(-1, 1) if dim == 2 else torch.arange(length).view(-1, 1, 1)

@@ -1,10 +1,10 @@
 """Swin Transformer V2 (Liu et al. 2022, arXiv 2111.09883).
 
-Swin, made to grow: scores are cosines, scaled by a learned number a head, so that none gets out of hand; the bias of
-an offset comes from a small network on log-spaced coordinates, so that it carries over to larger windows; and norms
-stand after attention and MLP, not before.
+Swin for larger models and images: scores are cosines times a learned factor per head, which bounds them; position
+biases come from a small network on log-spaced coordinates, which carries over to larger windows; and norms come after
+attention and MLP, not before.
 
-Shapes: B images, H x W patches, C channels, n windows an image of N = w·w patches each, D channels a head.
+Shapes: B images, H x W patches, C channels, n windows per image of N = w·w patches each, D channels per head.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..configs.swinv2 import Swinv2Config
 from .base import Backbone, Names
-from .layers import Mlp, channels_first, join_heads, of_sizes
+from .layers import Mlp, channels_first, join_heads, size_cached
 from .swin import Embed, in_windows, merged, offsets, with_mask
 
 
@@ -65,9 +65,9 @@ class Block(nn.Module):
 
 
 class CosineAttention(nn.Module):
-    """Attention inside windows, by the angle between query and key; keys have no bias."""
+    """Attention within windows by cosine similarity; keys have no bias."""
 
-    by_size = ("bias",)
+    size_cached_methods = ("bias",)
 
     def __init__(self, dim: int, heads: int, window: int, shift: int, pretrained: int, qkv_bias: bool) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class CosineAttention(nn.Module):
         return self.proj(join_heads(x))
 
     def bias(self, mask: Tensor | None, windows: int) -> Tensor:
-        """What is added to the scores of so many windows: 1 heads N N, or with a mask B·n heads N N."""
+        """The bias on the scores of this many windows: 1 heads N N, or with a mask B·n heads N N."""
         coordinates = log_coordinates(self.window, self.pretrained).to(self.logit_scale)
         table = 16 * torch.sigmoid(self.position(coordinates))
         bias = table[offsets(self.window, table.device)].permute(2, 0, 1)[None]
@@ -98,7 +98,7 @@ class CosineAttention(nn.Module):
 
 
 class Merge(nn.Module):
-    """Two by two patches become one of twice the width."""
+    """2x2 patches become one of twice the width."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -109,9 +109,9 @@ class Merge(nn.Module):
         return self.norm(self.reduction(merged(x)))
 
 
-@of_sizes
+@size_cached
 def log_coordinates(w: int, pretrained: int) -> Tensor:
-    """Each offset inside a window (rows, columns), in units of the window trained with, on a log scale: (2w-1)² x 2."""
+    """Each offset within a window (rows, columns), relative to the pretraining window, on a log scale: (2w-1)² x 2."""
     apart = 8 * torch.arange(1.0 - w, w, device="cpu") / max((pretrained or w) - 1, 1)
     apart = apart.sign() * torch.log2(apart.abs() + 1) / math.log2(8)
     return torch.cartesian_prod(apart, apart)

@@ -1,10 +1,9 @@
 """ViTDet (Li et al. 2022, arXiv 2203.16527).
 
-A plain ViT as a detector's backbone: most blocks attend inside windows, and what joins the windows is a few blocks
-that see everything, or a few convolutions. Scores can have a bias that the query itself gives to each distance, down
-and across.
+A plain ViT as a detector's backbone: most blocks attend within windows, and a few global blocks or convolutions connect
+the windows. Scores can have a bias that depends on the query and the vertical and horizontal distance.
 
-Shapes: B images, H x W patches (N of them), C channels, D channels a head.
+Shapes: B images, H x W patches (N of them), C channels, D channels per head.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.base import pair
+from ..configs.fields import pair
 from ..configs.vitdet import VitDetConfig
 from .base import Backbone, Names
 from .layers import (
@@ -25,8 +24,8 @@ from .layers import (
     channels_first,
     channels_last,
     join_heads,
-    of_sizes,
     resize_positions,
+    size_cached,
     split_heads,
 )
 from .swin import in_windows
@@ -52,12 +51,12 @@ class VitDetBackbone(Backbone):
 
 
 class Embed(nn.Module):
-    """Patches with their positions; the table has a row for a class token, which is not used."""
+    """Patches with their positions; the table's row for a class token is not used."""
 
     def __init__(self, config: VitDetConfig) -> None:
         super().__init__()
         dim = config.hidden_size
-        self.grid = config.patches(*pair(config.pretrain_image_size))
+        self.grid = config.patch_grid(*pair(config.pretrain_image_size))
         self.proj = nn.Conv2d(config.num_channels, dim, pair(config.patch_size), pair(config.patch_size))
         positions = torch.zeros(1, 1 + self.grid[0] * self.grid[1], dim)
         self.positions = nn.Parameter(positions) if config.use_absolute_position_embeddings else None
@@ -70,7 +69,7 @@ class Embed(nn.Module):
 
 
 def layer(config: VitDetConfig, i: int) -> nn.Sequential:
-    """A block, and after some of them convolutions."""
+    """A block, followed by convolutions for some indices."""
     dim = config.hidden_size
     mlp = Mlp(dim, int(dim * config.mlp_ratio), config.hidden_act)
     block = ViTBlock(dim, config.layer_norm_eps, RelativeAttention(config, config.window(i)), mlp, scaled=False)
@@ -78,7 +77,7 @@ def layer(config: VitDetConfig, i: int) -> nn.Sequential:
 
 
 class RelativeAttention(nn.Module):
-    """Attention over the image, or inside windows."""
+    """Attention over the whole image or within windows."""
 
     def __init__(self, config: VitDetConfig, window: int) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class RelativeAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.relative = config.use_relative_position_embeddings
         if self.relative:
-            rows, cols = (window, window) if window else config.patches(*config.default_size())
+            rows, cols = (window, window) if window else config.patch_grid(*config.default_size())
             self.down = nn.Parameter(torch.zeros(2 * rows - 1, dim // self.heads))
             self.across = nn.Parameter(torch.zeros(2 * cols - 1, dim // self.heads))
 
@@ -104,21 +103,21 @@ class RelativeAttention(nn.Module):
         return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v, bias)))
 
     def bias(self, q: Tensor) -> Tensor:
-        """What queries (B heads H W D) add to their scores, a sum over both axes: B heads N N."""
+        """The bias that queries (B heads H W D) give their scores, a sum over both axes: B heads N N."""
         down = torch.einsum("bnhwd,hkd->bnhwk", q, by_distance(self.down, q.shape[2]))
         across = torch.einsum("bnhwd,wkd->bnhwk", q, by_distance(self.across, q.shape[3]))
         return (down[..., None] + across[..., None, :]).flatten(4).flatten(2, 3)
 
 
 class Bottleneck(nn.Module):
-    """x + convolutions of x, 1x1, 3x3 and 1x1, of which the inner ones are half as wide."""
+    """x + 1x1, 3x3 and 1x1 convolutions of x, half as wide inside."""
 
     def __init__(self, dim: int, act: str) -> None:
         super().__init__()
-        narrow = dim // 2
-        self.conv1, self.norm1 = nn.Conv2d(dim, narrow, 1, bias=False), nn.LayerNorm(narrow, 1e-6)
-        self.conv2, self.norm2 = nn.Conv2d(narrow, narrow, 3, padding=1, bias=False), nn.LayerNorm(narrow, 1e-6)
-        self.conv3, self.norm3 = nn.Conv2d(narrow, dim, 1, bias=False), nn.LayerNorm(dim, 1e-6)
+        inner = dim // 2
+        self.conv1, self.norm1 = nn.Conv2d(dim, inner, 1, bias=False), nn.LayerNorm(inner, 1e-6)
+        self.conv2, self.norm2 = nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.LayerNorm(inner, 1e-6)
+        self.conv3, self.norm3 = nn.Conv2d(inner, dim, 1, bias=False), nn.LayerNorm(dim, 1e-6)
         self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:  # B H W C
@@ -128,21 +127,21 @@ class Bottleneck(nn.Module):
 
 
 def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution of B H W C."""
+    """Apply a convolution to B H W C."""
     return channels_last(conv(channels_first(x)))
 
 
 def by_distance(table: Tensor, length: int) -> Tensor:
-    """The embedding of each distance between two places on an axis: length x length x D; resized where it must be."""
+    """The embedding of each distance along an axis: length x length x D, resized if needed."""
     if len(table) != 2 * length - 1:
         wide = table.T[None].to(torch.promote_types(table.dtype, torch.float32))
         table = F.interpolate(wide, 2 * length - 1, mode="linear")[0].T.to(table.dtype)
     return table[distances(length, table.device)]
 
 
-@of_sizes
+@size_cached
 def distances(length: int, device: torch.device) -> Tensor:
-    """Between each two places on an axis, counted from the farthest back."""
+    """Distance between each pair of positions on an axis, offset to start at 0."""
     at = torch.arange(length)
     return (at[:, None] - at + length - 1).to(device)
 

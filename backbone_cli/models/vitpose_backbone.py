@@ -1,7 +1,7 @@
 """ViTPose's backbone (Xu et al. 2022, arXiv 2204.12484; with experts: ViTPose++, arXiv 2212.04246).
 
-A plain ViT without a class token of its own: what such a token had learned is added to every patch. In ViTPose++ a part
-of each block's output comes from an expert for one dataset; here it is the first one's, COCO's.
+A plain ViT without a class token: the class token's position is added to every patch. In ViTPose++ part of each block's
+output comes from a dataset-specific expert; here it is the first one, COCO's.
 
 Shapes: B images, N tokens (H x W patches), C channels.
 """
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..configs.base import pair
-from ..configs.vitpose_backbone import BORDER, VitPoseBackboneConfig
+from ..configs.fields import pair
+from ..configs.vitpose_backbone import PADDING, VitPoseBackboneConfig
 from .base import Backbone, Names
 from .layers import Attention, Mlp, ViTBlock, channels_last, token_map
 
@@ -25,14 +25,14 @@ class VitPoseBackbone(Backbone):
     def __init__(self, config: VitPoseBackboneConfig) -> None:
         super().__init__(config)
         dim, patch = config.hidden_size, pair(config.patch_size)
-        rows, cols = config.patches(*config.default_size())
-        self.patches = nn.Conv2d(config.num_channels, dim, patch, patch, padding=BORDER)
+        rows, cols = config.patch_grid(*config.default_size())
+        self.proj = nn.Conv2d(config.num_channels, dim, patch, patch, padding=PADDING)
         self.positions = nn.Parameter(torch.zeros(1, 1 + rows * cols, dim))
         self.layers = nn.ModuleList(block(config) for _ in range(self.last))
         self.norm = nn.LayerNorm(dim, config.layer_norm_eps)
 
     def states(self, pixels: Tensor) -> Iterator[Tensor]:
-        x = channels_last(self.patches(pixels)).flatten(1, 2)  # B N C
+        x = channels_last(self.proj(pixels)).flatten(1, 2)  # B N C
         x = x + self.positions[:, 1:] + self.positions[:, :1]
         yield x
         for layer in self.layers:
@@ -60,7 +60,7 @@ def block(config: VitPoseBackboneConfig) -> ViTBlock:
 
 
 class ExpertMlp(Mlp):
-    """An MLP whose last channels are an expert's."""
+    """An MLP whose last channels come from an expert."""
 
     def __init__(self, dim: int, hidden: int, act: str, part: int) -> None:
         super().__init__(dim, hidden, act)
@@ -75,7 +75,7 @@ class ExpertMlp(Mlp):
 LAYER = "encoder.layer.*"
 
 NAMES: Names = {
-    "patches": "embeddings.patch_embeddings.projection",
+    "proj": "embeddings.patch_embeddings.projection",
     "positions": "embeddings.position_embeddings",
     "layers.*.norm1": f"{LAYER}.layernorm_before",
     "layers.*.attn.qkv": tuple(f"{LAYER}.attention.attention.{part}" for part in ("query", "key", "value")),

@@ -1,1 +1,1 @@
-"""From a request to files on disk: sources, decoding ahead, batches, the model, sinks, the index."""
+"""From a request to files on disk: sources, decoding, batches, the engine, and runs that can be resumed."""

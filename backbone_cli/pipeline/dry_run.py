@@ -1,89 +1,96 @@
-"""What a run would do, and how long it would take, from a small sample. Nothing is written."""
+"""What a run would do, and how long it would take, measured on a small sample. Nothing is written."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .batches import Group
-from .claims import Claims, count
-from .decoding import Decoding
-from .prepare import Job, free_space, nothing_found
-from .run import Past, load_engine
-from .sources import Item, part_of
+from .batches import Group, Task
+from .decoding import DecoderPool
+from .names import count_inputs
+from .prepare import Job, free_space, no_images_message
+from .run import load_engine
+from .sources import select_shard
+from .state import MainRunState
 
-SAMPLE = 2
-"""Batches that are tried: the first one warms up, the second is timed."""
+SAMPLE_BATCHES = 2
+"""The first one warms up, the second one is timed."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class Estimate:
+    """What a run would do."""
+
     images: int
-    """Of this run's part of the inputs."""
+    """In this run's shard of the inputs."""
     to_do: int
     batch_size: int
     workers: int
     stages: list[dict[str, Any]]
-    """Name, shape (None where sizes vary), and bytes of all images still to do."""
+    """Name, shape (None if sizes vary), and bytes for all images still to do."""
     bytes: int
     free: int
     seconds: float | None
-    """None where no image of the sample could be read."""
+    """None if no image of the sample could be read."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def plan(job: Job) -> Plan:
-    job.sources.keep_list()
+def estimate(job: Job) -> Estimate:
+    """Count the images and bytes of a run, and estimate its time from a sample of images that are still to do.
+
+    Raises the errors that the run itself would raise before it starts.
+    """
+    job.sources.buffer_stdin()
     if job.total is None:
-        count(job.sources, job.ignore_case)  # tells of two inputs in one name
-    folder, index = job.folder(), job.index()
-    if folder.is_ours:
-        index.load()
-    past = Past(index, job.sink(folder.is_ours))
+        count_inputs(job.sources, job.ignore_case)  # reports clashing names
     images, to_do = 0, 0
-    sample: list[Item] = []
-    for item in part_of(Claims(job.ignore_case).pass_by(job.sources), job.lane):
-        images += 1
-        if not past.is_done(item) and not item.error:
-            to_do += 1
-            if len(sample) < SAMPLE * job.batch_size:
-                sample.append(item)
+    sample: list[Task] = []
+    with closing(MainRunState(job)) as state:
+        for item in select_shard(state.names.assign(job.sources), job.assigned_shard):
+            images += 1
+            task = state.resume.task(item)
+            if task.pending and not task.item.error:
+                to_do += 1
+                if len(sample) < SAMPLE_BATCHES * job.batch_size:
+                    sample.append(task)
     if not images and job.total is None:
-        raise UsageError(nothing_found(job.request, job.sources))
-    sizes, seconds = try_out(job, sample, to_do)
-    each = dict.fromkeys(job.stages, 0.0)
+        raise UsageError(no_images_message(job.request, job.sources))
+    sizes, seconds = time_sample(job, sample, to_do)
+    bytes_per_image = dict.fromkeys(job.stages, 0.0)
     for size in sizes:
-        for stage, amount in job.bytes_by_stage(size).items():
-            each[stage] += amount / len(sizes)
+        for stage, count in job.bytes_by_stage(size).items():
+            bytes_per_image[stage] += count / len(sizes)
     shapes = job.shapes(sizes[0]) if len(set(sizes)) == 1 else {}
-    stages = [{"name": stage, "shape": shapes.get(stage), "bytes": round(each[stage] * to_do)} for stage in job.stages]
-    needed = sum(round(amount * to_do) for amount in each.values())
+    bytes_by_stage = {stage: round(count * to_do) for stage, count in bytes_per_image.items()}
+    stages = [{"name": name, "shape": shapes.get(name), "bytes": size} for name, size in bytes_by_stage.items()]
+    needed = sum(bytes_by_stage.values())
     free = free_space(Path(job.request.output))
-    return Plan(images, to_do, job.batch_size, job.workers, stages, needed, free, seconds)
+    return Estimate(images, to_do, job.batch_size, job.workers, stages, needed, free, seconds)
 
 
-def try_out(job: Job, sample: list[Item], to_do: int) -> tuple[list[tuple[int, int]], float | None]:
-    """The sizes that images of the sample come out with, and the time that all would take."""
+def time_sample(job: Job, sample: list[Task], to_do: int) -> tuple[list[tuple[int, int]], float | None]:
+    """The sizes of the sample's processed images, and the estimated time for all images."""
     fixed = job.processor.fixed_size
-    group = Group(sample, [True] * len(sample))
-    with Decoding(job.decoder(), job.workers) as decoding:
-        group.start(decoding)
+    group = Group(sample)
+    with DecoderPool(job.decoder(), job.workers) as decoders:
+        group.start(decoders)
         start = time.perf_counter()
-        engine = load_engine(job, job.devices[0])
+        compute = load_engine(job, job.devices[0])
         loading = time.perf_counter() - start
-        group.wait(decoding)
-    sizes = [pixels.array.shape[:2] for pixels in group.pixels.values()]
+        group.wait(decoders)
+    sizes = [pixels.size for pixels in group.pixels.values()]
     if not sizes:
         return [fixed] if fixed else [], None
-    decoding_each = sum(pixels.seconds for pixels in group.pixels.values()) / len(sizes) / max(1, job.workers)
-    each = 0.0
+    decoding = sum(pixels.seconds for pixels in group.pixels.values()) / len(sizes) / max(1, job.workers)
+    computing = 0.0
     for batch in group.batches(job.batch_size):
         start = time.perf_counter()
-        list(engine(batch.pixels))
-        each = (time.perf_counter() - start) / len(batch.items)
-    return [fixed] if fixed else sizes, loading + to_do * max(each, decoding_each) / len(job.devices)
+        list(compute(batch.pixels))
+        computing = (time.perf_counter() - start) / len(batch.tasks)
+    return [fixed] if fixed else sizes, loading + to_do * max(computing, decoding) / len(job.devices)

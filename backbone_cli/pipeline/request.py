@@ -1,11 +1,12 @@
-"""What a run is asked to do. Every default of `backbone extract` lives here and nowhere else."""
+"""What a run is asked to do. Every default of `backbone extract` is defined here and nowhere else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import UsageError, refuse_empty
+from ..errors import UsageError, reject_empty
+from ..images.sizes import MAX_PIXELS
 
 Format = Literal["npy", "safetensors"]
 Layout = Literal["files", "stacked"]
@@ -19,6 +20,8 @@ STDOUT = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
+    """The settings of a run, under the names of the command line's options."""
+
     model: str
     inputs: tuple[str, ...]
     out_indices: tuple[str, ...] = ()
@@ -31,7 +34,7 @@ class Request:
     dtype: Dtype = "float32"
     save_dtype: SaveDtype = "float32"
     batch_size: int | None = None
-    """None stands for `auto`, here and for `workers`."""
+    """None means `auto`, here and for `workers`."""
     workers: int | None = None
     image_size: tuple[int, int] | None = None
     random_init: bool = False
@@ -40,23 +43,23 @@ class Request:
     offline: bool = False
     null: bool = False
     shard: tuple[int, int] | None = None
-    """(I, N), I from 1."""
+    """(I, N), with I from 1 to N."""
     root: str | None = None
     overwrite: bool = False
     on_error: OnError = "skip"
     fast_decode: bool = False
     compile: bool = False
-    max_pixels: int = 178_956_970
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         for option, text in (("--model", self.model), ("--output", self.output), ("--root", self.root)):
-            refuse_empty(option, text)
+            reject_empty(option, text)
         if not self.inputs:
-            raise UsageError("No inputs: name images, folders or .tar files, or `-` to read paths from standard input.")
+            raise UsageError("No inputs: give images, folders or .tar files, or `-` to read paths from standard input.")
         if self.inputs.count("-") > 1:
-            raise UsageError("Standard input can be read once; give `-` once.")
+            raise UsageError("Standard input can be read only once; give `-` once.")
         if self.null and "-" not in self.inputs:
-            raise UsageError("-0/--null is about paths on standard input; give `-` as an input.")
+            raise UsageError("-0/--null is for paths on standard input; give `-` as an input.")
         if self.save_dtype == "bfloat16" and self.format == "npy":
             raise UsageError("npy files can't hold bfloat16; use --format safetensors, or --save-dtype float16.")
         for option, value, least, most in (

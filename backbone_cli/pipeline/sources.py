@@ -1,4 +1,4 @@
-"""From what was named on the command line to images, one by one: nothing here holds more than one folder's names."""
+"""From the inputs on the command line to images, one by one; at most one folder's names are in memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ..errors import ImageError, UsageError, reason, refuse_empty
-from .ledger import Ledger
+from ..disk_table import DiskTable
+from ..errors import ImageError, UsageError, reason, reject_empty
+from ..output.records import Item
 
-SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     [
         ".jpg",
         ".jpeg",
@@ -45,9 +46,9 @@ SUFFIXES = frozenset(
         ".ico",
     ]
 )
-BLOCK = 512  # what tar files are made of
-# What tarfile raises on damaged headers, each in its own way.
-DAMAGE = (
+TAR_BLOCK = 512
+# What tarfile raises on damaged headers.
+TAR_ERRORS = (
     tarfile.TarError,
     OSError,
     ValueError,
@@ -57,67 +58,48 @@ DAMAGE = (
     MemoryError,
     RecursionError,
 )
-NO_FILE = "it is not a file (a pipe, a socket or a device)"
-IN_MEMORY = 4_000  # names of a folder that are sorted there
-
-
-@dataclass
-class Item:
-    """One input: where to read it, and what its output is called."""
-
-    source: str
-    """What the index calls it."""
-    name: str
-    """Its output's path inside the output folder, without a suffix."""
-    path: str
-    span: tuple[int, int] | None = None
-    """Of a tar member: where in `path` it begins, and how long it is."""
-    error: str | None = None
-    """Why it can't be used, where that is known without opening it."""
-    position: int = -1
-    """Its place among all inputs of the run, from when it is known."""
-    listed: bool = False
-    """Whether an earlier run had done it, and its files are ours to replace."""
+NOT_A_FILE = "it is not a file (a pipe, a socket or a device)"
+MAX_SORTED_IN_MEMORY = 4_000  # names in a folder
 
 
 @dataclass
 class Sources:
-    """The inputs of a run. Iterating walks the folders and reads the lists anew; standard input is read once."""
+    """The inputs of a run. Each iteration walks folders and reads lists again; standard input is read once."""
 
     inputs: tuple[str, ...]
     root: str | None = None
     null: bool = False
-    listed: Path | None = field(default=None, init=False)
-    """A copy of what came through standard input."""
+    stdin_copy: Path | None = field(default=None, init=False)
+    """A copy of what was read from standard input."""
     skipped: int = field(default=0, init=False)
-    """Files in folders and tars that are no images by their suffix, in the latest walk."""
+    """Files in folders and tars without an image extension, in the latest iteration."""
 
     @property
     def countable(self) -> bool:
-        """Whether a walk before the run is cheap: it opens no tar, and nothing comes through a pipe."""
+        """Whether counting the inputs before the run is cheap: no tars, and nothing from standard input."""
         return not any(text == "-" or is_tar(text) for text in self.inputs)
 
-    def keep_list(self) -> None:
-        """Read standard input now, into a file, so that its paths can be walked twice."""
-        if "-" in self.inputs and self.listed is None:
+    def buffer_stdin(self) -> None:
+        """Copy standard input to a file, so that its paths can be iterated twice."""
+        if "-" in self.inputs and self.stdin_copy is None:
             with tempfile.NamedTemporaryFile(prefix="backbone-", delete=False) as file:
                 atexit.register(Path(file.name).unlink, missing_ok=True)
                 shutil.copyfileobj(standard_input(), file)
-            self.listed = Path(file.name)
+            self.stdin_copy = Path(file.name)
 
     def paths(self) -> Iterator[str]:
-        """What was named on the command line and, for `-`, on standard input."""
+        """The inputs as given; for `-`, the paths on standard input."""
         for text in self.inputs:
             if text != "-":
                 yield text
                 continue
-            with self.listed.open("rb") if self.listed else nullcontext(standard_input()) as file:
+            with self.stdin_copy.open("rb") if self.stdin_copy else nullcontext(standard_input()) as file:
                 yield from read_list(file, self.null)
 
     def check(self) -> None:
-        """Where nothing that was named exists, the command was wrong, not the images."""
+        """Raise UsageError if none of the inputs exists: then the command is wrong, not the images."""
         for text in self.inputs:
-            refuse_empty("An input", text, " Name `.` for this folder.")
+            reject_empty("An input", text, " Use `.` for the current folder.")
         if not any(text == "-" or os.path.lexists(text) for text in self.inputs):
             others = f" (nor {len(self.inputs) - 1} others)" if len(self.inputs) > 1 else ""
             raise UsageError(f"There is no file or folder '{self.inputs[0]}'{others}.")
@@ -128,119 +110,119 @@ class Sources:
             yield from self.find(path)
 
     def find(self, text: str) -> Iterator[Item]:
-        """The images of one input."""
+        """The images in one input."""
         path = Path(text)
         try:
             mode = mode_of(path)
         except ImageError as error:
-            yield self.failed(text, str(error))
+            yield self.failed_item(text, str(error))
             return
         if stat.S_ISDIR(mode):
             yield from self.walk(path, path, [])
         elif not stat.S_ISREG(mode):
-            yield self.failed(text, NO_FILE)
+            yield self.failed_item(text, NOT_A_FILE)
         elif is_tar(text):
             yield from self.members(text)
         else:
-            yield self.found(text, path.parent)
+            yield self.file_item(text, path.parent)
 
     def walk(self, folder: Path, root: Path, above: list[tuple[int, int]]) -> Iterator[Item]:
-        """Images below a folder, sorted by name at every level. Links are followed, but never in a circle."""
+        """Images below a folder, sorted by name at every level. Links are followed, but not in circles."""
         try:
-            about = folder.stat()
+            info = folder.stat()
             entries = list_folder(folder)
         except OSError as error:
-            yield self.failed(str(folder), reason(error))
+            yield self.failed_item(str(folder), reason(error))
             return
-        here = (about.st_dev, about.st_ino)
+        here = (info.st_dev, info.st_ino)
         if here in above:
             return
         for name, is_folder in entries:
             path = folder / name
             if is_folder:
                 yield from self.walk(path, root, [*above, here])
-            elif path.suffix.lower() not in SUFFIXES:
+            elif path.suffix.lower() not in IMAGE_SUFFIXES:
                 self.skipped += 1
             else:
-                yield self.listed_file(path, root)
+                yield self.folder_item(path, root)
 
-    def listed_file(self, path: Path, root: Path) -> Item:
+    def folder_item(self, path: Path, root: Path) -> Item:
         try:
             is_file = stat.S_ISREG(mode_of(path))
         except ImageError as error:
-            return self.failed(str(path), str(error))
-        return self.found(str(path), root) if is_file else self.failed(str(path), NO_FILE)
+            return self.failed_item(str(path), str(error))
+        return self.file_item(str(path), root) if is_file else self.failed_item(str(path), NOT_A_FILE)
 
     def members(self, tar: str) -> Iterator[Item]:
-        """Images in a tar, in its order. Only headers are read here; whoever decodes reads the rest."""
+        """Images in a tar, in its order. Only headers are read here; the decoder reads the rest."""
         links = HardLinks(tar)
         try:
             size = Path(tar).stat().st_size
             for member in read_headers(tar):
                 if member.isreg() and not member.issparse() and member.offset_data + member.size > size:
-                    yield self.failed(f"{tar}/{member.name}", "the tar file ends inside it")
+                    yield self.failed_item(f"{tar}/{member.name}", "the tar file ends inside it")
                     return
                 links.resolve(member)
-                if member.isdir() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
+                if member.isdir() or PurePosixPath(member.name).suffix.lower() not in IMAGE_SUFFIXES:
                     self.skipped += not member.isdir()
                 else:
-                    yield self.found_in(tar, member)
+                    yield self.member_item(tar, member)
         except (ImageError, OSError) as error:
-            yield self.failed(tar, reason(error))
+            yield self.failed_item(tar, reason(error))
 
-    def found(self, path: str, root: Path) -> Item:
-        return self.named(path, self.relative(path, root), path, None)
+    def file_item(self, path: str, root: Path) -> Item:
+        return self.make_item(path, self.relative(path, root), path, None)
 
-    def found_in(self, tar: str, member: tarfile.TarInfo) -> Item:
+    def member_item(self, tar: str, member: tarfile.TarInfo) -> Item:
         source = f"{tar}/{member.name}"
         relative = f"{self.relative(tar, Path(tar).parent)}/{member.name}" if self.root else member.name
-        if trouble := why_unreadable(member):
-            return self.failed(source, trouble)
-        return self.named(source, relative, tar, (member.offset_data, member.size))
+        if trouble := unreadable_reason(member):
+            return self.failed_item(source, trouble)
+        return self.make_item(source, relative, tar, (member.offset_data, member.size))
 
-    def named(self, source: str, relative: str, path: str, span: tuple[int, int] | None) -> Item:
+    def make_item(self, source: str, relative: str, path: str, span: tuple[int, int] | None) -> Item:
         try:
             return Item(source, output_name(relative), path, span)
         except ImageError as error:
-            return self.failed(source, str(error))
+            return self.failed_item(source, str(error))
 
     def relative(self, path: str, root: Path) -> str:
         return os.path.relpath(path, self.root if self.root is not None else root)
 
-    def failed(self, source: str, error: str) -> Item:
+    def failed_item(self, source: str, error: str) -> Item:
         return Item(source, source, source, error=f"'{source}' can't be used: {error}.")
 
 
 class HardLinks:
-    """Where in a tar the files are that its hard links are other names of.
+    """Finds the files in a tar that its hard links refer to.
 
-    Up to the first link, and most tars have none, nothing is remembered; what was before it is read once more then.
+    Nothing is remembered up to the first hard link, since most tars have none; then earlier headers are read again.
     """
 
     def __init__(self, tar: str) -> None:
         self.tar = tar
-        self.places: Ledger | None = None
+        self.places: DiskTable | None = None
 
     def resolve(self, member: tarfile.TarInfo) -> None:
-        """Make a hard link the file that it names. It stays a link where there is none before it, or a sparse one."""
+        """Turn a hard link into the file that it names. It stays a link if that file is sparse or not before it."""
         if member.islnk() and self.places is None:
-            self.places = Ledger("name", "offset", "size")
+            self.places = DiskTable("name", "offset", "size")
             for earlier in itertools.takewhile(lambda earlier: earlier.offset < member.offset, read_headers(self.tar)):
                 self.resolve(earlier)
         if self.places is None:
             return
-        if member.islnk() and (place := self.places.get("name", posixpath.normpath(member.linkname))):
+        if member.islnk() and (to_device := self.places.get("name", posixpath.normpath(member.linkname))):
             member.type = tarfile.REGTYPE
-            _, member.offset_data, member.size = place
+            _, member.offset_data, member.size = to_device
         if member.isreg() and not member.issparse():
             self.places.put(posixpath.normpath(member.name), member.offset_data, member.size)
 
 
 def read_headers(tar: str) -> Iterator[tarfile.TarInfo]:
-    """A tar's members, in its order. Raises ImageError where it is damaged."""
+    """A tar's members, in its order. Raises ImageError if it is damaged."""
     try:
         archive = tarfile.open(tar, "r:")  # noqa: SIM115
-    except DAMAGE as error:
+    except TAR_ERRORS as error:
         raise ImageError(f"it can't be read as a tar file ({damage(error)})") from error
     with archive:
         end = 0
@@ -250,76 +232,78 @@ def read_headers(tar: str) -> Iterator[tarfile.TarInfo]:
 
 
 def next_header(archive: tarfile.TarFile, after: int) -> tarfile.TarInfo | None:
-    """The member that begins here, if the tar does not end here; `after` is where it may begin at the earliest."""
+    """The next member, or None at the end of the tar; `after` is the earliest offset at which it may begin."""
     try:
         member = archive.next()
-        archive.members = []  # type: ignore[attr-defined]  # or it remembers every member
+        archive.members = []  # type: ignore[attr-defined]  # otherwise it remembers every member
         if member is None:
-            # tarfile takes a damaged header for the end; the true end is a block of zeros, or nothing at all.
+            # tarfile takes a damaged header for the end; the real end is a block of zeros, or the end of the file.
             assert archive.fileobj
             archive.fileobj.seek(archive.offset)
-            if any(archive.fileobj.read(BLOCK)):
-                raise tarfile.ReadError("a header makes no sense")
+            if any(archive.fileobj.read(TAR_BLOCK)):
+                raise tarfile.ReadError("a header is invalid")
         elif member.size < 0 or archive.offset <= after:
-            raise tarfile.ReadError("a size is below zero")
-    except DAMAGE as error:
+            raise tarfile.ReadError("a size is negative")
+    except TAR_ERRORS as error:
         raise ImageError(f"it is damaged, and images after the damage are lost ({damage(error)})") from error
     return member
 
 
 def damage(error: BaseException) -> str:
-    """What is wrong with a tar; what else tarfile stumbles over says nothing to people."""
-    return reason(error) if isinstance(error, (tarfile.TarError, OSError)) else "a header makes no sense"
+    """What is wrong with a tar; tarfile's accidental exceptions would tell users nothing."""
+    return reason(error) if isinstance(error, (tarfile.TarError, OSError)) else "a header is invalid"
 
 
-def why_unreadable(member: tarfile.TarInfo) -> str | None:
-    """Why a member's bytes can't be read where they lie in the tar, if so."""
+def unreadable_reason(member: tarfile.TarInfo) -> str | None:
+    """Why a member's bytes can't be read directly from the tar; None if they can."""
     if member.issparse():
         return "it is stored as a sparse file, which can't be read in place"
     if member.islnk():
-        return f"it is a hard link to '{member.linkname}', which is no file before it in the tar that can be read"
+        return f"it is a hard link to '{member.linkname}', which is not a readable file before it in the tar"
     if member.issym():
-        return "it is a symbolic link, and those are not followed in a tar"
-    return None if member.isreg() else NO_FILE
+        return "it is a symbolic link, and links in a tar are not followed"
+    return None if member.isreg() else NOT_A_FILE
 
 
 def standard_input() -> IO[bytes]:
     if sys.stdin is None:
-        raise UsageError("Standard input is closed, so no paths can be read from it; leave out `-`, or feed it.")
+        raise UsageError(
+            "Standard input is closed, so no paths can be read from it; remove `-`, or pipe paths into the command."
+        )
     return sys.stdin.buffer
 
 
 def mode_of(path: Path) -> int:
-    """What `stat` says of it; raises ImageError where it says nothing."""
+    """A path's mode from `stat`. Raises ImageError if it can't be read."""
     try:
         return path.stat().st_mode
     except FileNotFoundError as error:
-        raise ImageError("it is a link to nothing" if path.is_symlink() else "there is no such file") from error
+        raise ImageError("it is a broken link" if path.is_symlink() else "there is no such file") from error
     except (OSError, ValueError) as error:
         raise ImageError(reason(error)) from error
 
 
 def list_folder(folder: Path) -> Iterable[tuple[str, bool]]:
-    """Names in a folder, sorted, and whether they are folders; of a folder with millions, not all at once."""
-    with os.scandir(folder) as found:
-        first = list(itertools.islice(found, IN_MEMORY))
-        if len(first) < IN_MEMORY:
+    """Sorted names in a folder, and whether each is a folder; large folders are sorted on disk."""
+    with os.scandir(folder) as entries:
+        first = list(itertools.islice(entries, MAX_SORTED_IN_MEMORY))
+        if len(first) < MAX_SORTED_IN_MEMORY:
             return sorted((entry.name, is_folder(entry)) for entry in first)
-        ledger = Ledger("name", "is_folder")
-        for entry in itertools.chain(first, found):
-            ledger.add(entry.name, int(is_folder(entry)))
-    return ((name, bool(folder)) for name, folder in ledger.sorted("name"))
+        table = DiskTable("name", "is_folder")
+        for entry in itertools.chain(first, entries):
+            table.add(entry.name, int(is_folder(entry)))
+    return ((name, bool(folder)) for name, folder in table.sorted("name"))
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a link that points to itself
         return False
 
 
 def output_name(relative: str) -> str:
-    """An image's path without its suffix, where it stays inside the folder that it is put into."""
+    """An image's path without its suffix. Raises ImageError if that would lie outside the output folder."""
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in relative:
         raise ImageError(f"its output would lie outside the output folder ('{relative}' is not below the root)")
@@ -327,7 +311,7 @@ def output_name(relative: str) -> str:
 
 
 def read_list(file: IO[bytes], null: bool) -> Iterator[str]:
-    """Paths, one a line or separated by NUL."""
+    """Paths, one per line or separated by NUL."""
     for line in read_until_null(file) if null else file:
         path = line if null else line.rstrip(b"\r\n")
         if path:
@@ -346,7 +330,7 @@ def is_tar(path: str) -> bool:
     return path.lower().endswith(".tar")
 
 
-def part_of(items: Iterable[Item], shard: tuple[int, int] | None) -> Iterator[Item]:
-    """The I-th of N parts: every N-th item."""
+def select_shard(items: Iterable[Item], shard: tuple[int, int] | None) -> Iterator[Item]:
+    """Every N-th item, beginning with the I-th."""
     index, count = shard or (1, 1)
     return (item for item in items if item.position % count == index - 1)

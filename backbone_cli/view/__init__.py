@@ -1,1 +1,1 @@
-"""Pictures of feature maps. `seen.py` is where maps come from; all else knows numpy and pillow, and no model."""
+"""Pictures of feature maps. Maps come from `photos.py`; everything else only uses numpy and Pillow."""

@@ -1,4 +1,4 @@
-"""Colour that means what it looks like: steps of equal size look equally large, in OKLab (Ottosson 2020)."""
+"""Perceptually uniform colours: equal steps look equally large, in OKLab (Ottosson 2020)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Bytes = NDArray[np.uint8]
 
 
 def oklab_to_bytes(lab: Floats) -> Bytes:
-    """OKLab (..., 3) to sRGB bytes; what lies outside of sRGB is clipped."""
+    """OKLab (..., 3) to sRGB bytes; colours outside sRGB are clipped."""
     lightness, a, b = np.moveaxis(lab, -1, 0)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -31,7 +31,7 @@ def oklab_to_bytes(lab: Floats) -> Bytes:
 
 @lru_cache(maxsize=1)
 def ramp() -> Bytes:
-    """256 colours from a deep violet over red to a pale yellow, of evenly rising lightness."""
+    """256 colours from deep violet over red to pale yellow, with linearly rising lightness."""
     t = np.linspace(0, 1, 256, dtype=np.float32)
     hue = np.deg2rad(285 + 185 * t)
     chroma = 0.05 + 0.13 * np.sin(np.pi * t**0.9)
@@ -43,7 +43,7 @@ def heat(values: Floats) -> Bytes:
     return ramp()[(values.clip(0, 1) * 255 + 0.5).astype(np.uint8)]
 
 
-def three(values: Floats) -> Bytes:
-    """Three values in 0..1 a place (H, W, 3) as one colour: the first is its lightness, the others its hue."""
+def three_to_rgb(values: Floats) -> Bytes:
+    """Three values in 0..1 per position (H, W, 3) as one colour: the first sets its lightness, the others its hue."""
     first, second, third = np.moveaxis(values.clip(0, 1), -1, 0)
     return oklab_to_bytes(np.stack([0.30 + 0.58 * first, 0.28 * (second - 0.5), 0.28 * (third - 0.5)], -1))

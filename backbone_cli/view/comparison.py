@@ -1,8 +1,8 @@
-"""Two models on the same photos: how alike their stages are.
+"""Two models on the same photos: how similar their stages are.
 
-Any two stages are compared by linear CKA (Kornblith et al. 2019), which asks whether two features tell the same places
-apart, whatever their channels mean: 1 for a rotation of the same features, towards 0 for unrelated ones. Stages of one
-name and shape are compared number by number, too.
+Any two stages are compared by linear CKA (Kornblith et al. 2019), which measures whether two features distinguish the
+same positions, whatever their channels mean: 1 for rotations of the same features, near 0 for unrelated ones. Stages
+with the same name and shape are also compared value by value.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .colours import Floats
 
 Maps = Mapping[str, Floats]
 
-POSITIONS = 4096
-"""Places of all photos together that CKA is computed over, at most; maps are averaged down to that."""
+MAX_POSITIONS = 4096
+"""The maximum number of positions, over all photos, for CKA; maps are averaged down to that."""
 
 
 @dataclass
 class Difference:
-    """One stage of both models, number by number, over all photos."""
+    """One stage of both models compared value by value, over all photos."""
 
     stage: str
     shape: tuple[int, ...]
@@ -32,41 +32,41 @@ class Difference:
     mean: float = 0.0
     """The mean absolute difference."""
     std: float = 0.0
-    """The standard deviation of the first model's numbers, which differences are to be seen against."""
+    """The standard deviation of the first model's values, as a scale for the differences."""
     cosine: float = 0.0
-    """The mean cosine between the two vectors of a place."""
+    """The mean cosine similarity of the two vectors at a position."""
 
     photos: int = 0
 
     def add(self, a: Floats, b: Floats) -> None:
-        """One photo."""
+        """Add one photo."""
         self.photos += 1
-        apart = np.abs(a - b)
+        difference = np.abs(a - b)
         lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
-        self.max = max(self.max, float(apart.max()))
-        self.mean += (float(apart.mean()) - self.mean) / self.photos
+        self.max = max(self.max, float(difference.max()))
+        self.mean += (float(difference.mean()) - self.mean) / self.photos
         self.std += (float(a.std()) - self.std) / self.photos
         self.cosine += (float(((a * b).sum(0) / np.maximum(lengths, 1e-12)).mean()) - self.cosine) / self.photos
 
 
 @dataclass
 class Comparison:
-    """What two models made of so many photos; `add` each of them first."""
+    """Two models' maps of a number of photos; `add` each photo first."""
 
     photos: int
     a: dict[str, list[Floats]] = field(default_factory=dict, init=False)
-    """Stage -> each photo's map, small enough to be kept."""
+    """Stage -> each photo's map, averaged down."""
     b: dict[str, list[Floats]] = field(default_factory=dict, init=False)
     same: dict[str, Difference] = field(default_factory=dict, init=False)
-    """The stages that both models have, and in one shape."""
+    """The stages that both models have with the same shape."""
 
     def add(self, a: Maps, b: Maps) -> None:
-        """What both models made of one photo."""
-        side = max(1, math.isqrt(POSITIONS // self.photos))
+        """Add both models' maps of one photo."""
+        side = max(1, math.isqrt(MAX_POSITIONS // self.photos))
         for kept, maps in ((self.a, a), (self.b, b)):
             for stage, one in maps.items():
                 _, height, width = one.shape
-                kept.setdefault(stage, []).append(averaged(one, (min(side, height), min(side, width))))
+                kept.setdefault(stage, []).append(average_down(one, (min(side, height), min(side, width))))
         for stage, one in a.items():
             if stage in b and one.shape == b[stage].shape:
                 self.same.setdefault(stage, Difference(stage, one.shape)).add(one, b[stage])
@@ -76,7 +76,7 @@ class Comparison:
         return np.array([[linear_cka(*self.pair(a, b)) for b in self.b] for a in self.a], np.float32)
 
     def pair(self, a: str, b: str) -> tuple[Floats, Floats]:
-        """Two stages as features of the same places (N, C), on the coarser of their two grids."""
+        """Two stages as features of the same positions (N, C), on the coarser of their grids."""
         grids = self.grids(a, b)
         return features(self.a[a], grids), features(self.b[b], grids)
 
@@ -85,35 +85,35 @@ class Comparison:
         return [(min(h, other_h), min(w, other_w)) for _, h, w, _, other_h, other_w in shapes]
 
     @property
-    def places(self) -> int:
-        """How many places the least well founded CKA stands on."""
+    def positions(self) -> int:
+        """The smallest number of positions that any CKA is computed from."""
         return min(sum(h * w for h, w in self.grids(a, b)) for a in self.a for b in self.b)
 
     @property
     def channels(self) -> int:
-        """The most that a stage has; with fewer places than that, CKA comes out too high."""
+        """The most channels of any stage; with fewer positions than that, CKA is biased upwards."""
         return max(len(photos[0]) for maps in (self.a, self.b) for photos in maps.values())
 
 
 def features(maps: Sequence[Floats], grids: Sequence[tuple[int, int]]) -> Floats:
-    """Maps (C, H, W), one a photo, as one row for each place of these grids."""
-    return np.concatenate([averaged(*each).reshape(len(each[0]), -1).T for each in zip(maps, grids, strict=True)])
+    """Maps (C, H, W), one per photo, as one row per position of these grids."""
+    return np.concatenate([average_down(*each).reshape(len(each[0]), -1).T for each in zip(maps, grids, strict=True)])
 
 
 def linear_cka(x: Floats, y: Floats) -> float:
-    """Of two features of the same N places, (N, C) and (N, D)."""
+    """Linear CKA of two features of the same N positions, (N, C) and (N, D)."""
     x, y = x - x.mean(0), y - y.mean(0)
-    alike = np.linalg.norm(x.T @ y) ** 2
-    return float(alike / max(np.linalg.norm(gram(x)) * np.linalg.norm(gram(y)), 1e-30))
+    similarity = np.linalg.norm(x.T @ y) ** 2
+    return float(similarity / max(np.linalg.norm(gram(x)) * np.linalg.norm(gram(y)), 1e-30))
 
 
 def gram(x: Floats) -> Floats:
-    """The smaller one of X X' and X' X, which have the same norm."""
+    """The smaller of X X' and X' X, which have the same norm."""
     return x @ x.T if len(x) < x.shape[1] else x.T @ x
 
 
-def averaged(feature_map: Floats, grid: tuple[int, int]) -> Floats:
-    """(C, H, W) on a coarser grid, each cell the mean of what it covers."""
+def average_down(feature_map: Floats, grid: tuple[int, int]) -> Floats:
+    """(C, H, W) on a coarser grid; each cell is the mean of what it covers."""
     if feature_map.shape[1:] == grid:
         return feature_map
     down, across = (weights(n, k) for n, k in zip(feature_map.shape[1:], grid, strict=True))
@@ -121,7 +121,7 @@ def averaged(feature_map: Floats, grid: tuple[int, int]) -> Floats:
 
 
 def weights(n: int, k: int) -> Floats:
-    """k means over n cells in a row, as a matrix (k, n): how much of each cell lies within each k-th."""
+    """Averaging n cells to k, as a matrix (k, n) of overlaps."""
     edges, cells = np.arange(k + 1) * n / k, np.arange(n)
     shared = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     return (shared.clip(0) * k / n).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a letter, as the two colours of a half block."""
+"""Pictures in a terminal: each character is two pixels, the two colours of a half block."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from .colours import Bytes, Floats, three
+from .colours import Bytes, Floats, three_to_rgb
 from .drawing import fill_cells, printable, shortened
-from .seen import Seen
+from .photos import PhotoFeatures
 
 GAP = 2
 
 
-def preview(photo: Seen, components: Sequence[Floats], columns: int, lines: int) -> Text:
-    """The photo and each stage's components, with their names, as large as so many columns and lines allow."""
+def preview(photo: PhotoFeatures, components: Sequence[Floats], columns: int, lines: int) -> Text:
+    """The photo and each stage's components with titles, as large as fits into these columns and lines."""
     titles = [printable(photo.name), *photo.maps]
     height, width = photo.picture.shape[:2]
     across, size = arrange(len(titles), height / width, columns, lines)
-    seen = Image.fromarray(photo.picture).resize(size, Image.Resampling.LANCZOS)
-    tiles = [seen, *(fill_cells(three(one), size) for one in components)]
+    thumbnail = Image.fromarray(photo.picture).resize(size, Image.Resampling.LANCZOS)
+    tiles = [thumbnail, *(fill_cells(three_to_rgb(one), size) for one in components)]
     text = Text(no_wrap=True)
     for start in range(0, len(tiles), across):
         few = slice(start, start + across)
@@ -36,7 +36,7 @@ def preview(photo: Seen, components: Sequence[Floats], columns: int, lines: int)
 
 
 def arrange(count: int, aspect: float, columns: int, lines: int) -> tuple[int, tuple[int, int]]:
-    """How many tiles stand in a row, and each one's width and height in pixels, so that they are largest."""
+    """The number of tiles per row, and their (width, height) in pixels, so that they are as large as possible."""
     best = (1, (2, 2))
     for across in range(1, count + 1):
         rows = math.ceil(count / across)
@@ -47,7 +47,7 @@ def arrange(count: int, aspect: float, columns: int, lines: int) -> tuple[int, t
 
 
 def half_blocks(picture: Bytes) -> list[Text]:
-    """An even number of rows of pixels as half as many lines."""
+    """An even number of pixel rows as half as many lines of text."""
     lines = []
     for upper, lower in zip(picture[::2], picture[1::2], strict=True):
         line = Text()

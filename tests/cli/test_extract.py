@@ -20,7 +20,7 @@ from backbone_cli.cli import run
 from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.images.processor import ImageProcessor
-from backbone_cli.pipeline.formats import read_array, read_entries
+from backbone_cli.output.formats import read_array, read_entries
 from tests.pipeline.stub import tree
 
 
@@ -61,10 +61,10 @@ def expected(model: str, path: Path, **kwargs) -> tuple[torch.Tensor, ...]:
 def test_the_documented_example(model, photos, capsys):
     assert extract("--model", model, "--out-indices", "0,1,2", photos / "0.png") == 0
     maps = expected(model, photos / "0.png", out_indices=(0, 1, 2))
-    for stage, wanted in zip(("stem", "stage1", "stage2"), maps, strict=True):
+    for stage, requested in zip(("stem", "stage1", "stage2"), maps, strict=True):
         held = np.load(f"features/0.{stage}.npy")
-        assert held.shape == wanted[0].shape and held.dtype == np.float32
-        assert np.abs(held - wanted[0].numpy()).max() < 1e-4 * held.std()
+        assert held.shape == requested[0].shape and held.dtype == np.float32
+        assert np.abs(held - requested[0].numpy()).max() < 1e-4 * held.std()
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("1 done in 0:0")

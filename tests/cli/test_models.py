@@ -6,8 +6,8 @@ import pytest
 
 from backbone_cli.cli import run
 from backbone_cli.cli.models import in_short
-from backbone_cli.configs.timm_zoo import TimmStage
 from backbone_cli.registry import families
+from backbone_cli.timm.facts import TimmStage
 
 
 def listed(capsys, *args):

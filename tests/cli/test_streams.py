@@ -76,6 +76,6 @@ def test_names_that_standard_output_can_not_encode(encoding, shown, tmp_path):
 
 
 def npy() -> bytes:
-    from backbone_cli.pipeline.formats import npy_header
+    from backbone_cli.output.formats import npy_header
 
     return npy_header((2,), "float32") + bytes(8)

@@ -47,7 +47,7 @@ def test_one_picture_for_all_or_one_for_each(tmp_path):
 
 def test_extracted_features_need_no_model(features, tmp_path, monkeypatch):
     assert view(HOPPER, "-m", SWIN, "--out-features", "stage2,stage4", "-o", tmp_path / "model.png") == 0
-    monkeypatch.setattr("backbone_cli.view.seen.Eye", None)
+    monkeypatch.setattr("backbone_cli.view.photos.Eye", None)
     assert view(features, "--image", "grace_hopper", "-o", tmp_path / "features.png") == 0
     assert (tmp_path / "features.png").read_bytes() == (tmp_path / "model.png").read_bytes()
 

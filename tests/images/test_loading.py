@@ -15,8 +15,8 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from backbone_cli import AutoImageProcessor
 from backbone_cli.composites import composites
 from backbone_cli.errors import ModelError, UnsupportedModel, UsageError
-from backbone_cli.images.plan import Plan, load_plan
-from backbone_cli.images.processor import load_processor
+from backbone_cli.images.load import load_processor, load_settings
+from backbone_cli.images.settings import ProcessorSettings
 from backbone_cli.resolve import resolve
 from tests.images.oracle import noise, pixels, theirs
 
@@ -85,7 +85,7 @@ def test_the_class_of_a_composite_is_the_one_that_transformers_has_for_it():
     [("detr", "DetrImageProcessor"), ("upernet", "SegformerImageProcessor"), ("tvp", "ConvNextImageProcessor")],
 )
 def test_none_at_all_in_a_composite_is_the_composites_where_that_is_known(model_type, kind, tmp_path, caplog):
-    plan = load_plan(resolve(model(tmp_path, model_type, **INSIDE_DETR)), Plan)
+    plan = load_settings(resolve(model(tmp_path, model_type, **INSIDE_DETR)), ProcessorSettings)
     assert (plan.image_processor_type, plan.fixed_size) == (kind, (224, 224))
     assert kind in caplog.text
 
@@ -104,7 +104,7 @@ def test_the_usual_keywords_are_taken(tmp_path):
 def test_none_at_all_is_the_familys_and_said(model_type, kind, tmp_path, caplog):
     found = resolve(model(tmp_path, model_type))
     with caplog.at_level(logging.WARNING, "backbone_cli"):
-        plan = load_plan(found, Plan)
+        plan = load_settings(found, ProcessorSettings)
     assert (plan.image_processor_type, plan.fixed_size) == (kind, (224, 224))
     assert "no preprocessor_config.json" in caplog.text and kind in caplog.text
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from backbone_cli.composites import composites
 from backbone_cli.errors import ImageError, UnsupportedModel, UsageError
-from backbone_cli.images.device import gather, normalize_on_device
+from backbone_cli.images.defaults import CLASSES, REFUSED
 from backbone_cli.images.processor import ImageProcessor
-from backbone_cli.images.published import CLASSES, REFUSED
 from backbone_cli.images.sizes import FLOATING
+from backbone_cli.images.torch_ops import gather, normalize_on_device
 from tests.images.oracle import assert_same, noise, pixels, theirs
 
 # This one needs boxes in transformers.
@@ -241,7 +241,7 @@ def test_a_class_that_is_not_known_is_taken_at_its_word():
     said |= {"resample": 2, "do_rescale": False, "do_normalize": False}
     ours = ImageProcessor.from_dict(said)
     image = noise(50, 60)
-    assert np.array_equal(ours.geometry(image), np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR)))
+    assert np.array_equal(ours.resize_and_crop(image), np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR)))
     assert ours.table[0, 255] == 255  # nothing is done that isn't asked for
     with pytest.raises(UnsupportedModel, match=r"NewImageProcessor.*patch_size, temporal"):
         ImageProcessor.from_dict({**said, "temporal": 1, "patch_size": 14})
@@ -339,7 +339,7 @@ def test_with_size_every_image_comes_to_it(kind, size):
     assert processor.fixed_size == size
     for shape in SIZES:
         assert processor.output_size(*shape) == size
-    assert processor.geometry(noise(50, 71)).shape == (*size, 3)
+    assert processor.resize_and_crop(noise(50, 71)).shape == (*size, 3)
 
 
 def test_with_size_goes_through_the_processors_own_steps():
@@ -375,7 +375,7 @@ def test_a_draft_leaves_enough_to_make_smaller():
     assert vit.draft == (200, 100)
     assert ImageProcessor.from_dict({"do_resize": False}).draft is None
     large = noise(900, 800)
-    exact, fast = (vit.geometry(large, fast=fast).astype(int) for fast in (False, True))
+    exact, fast = (vit.resize_and_crop(large, fast=fast).astype(int) for fast in (False, True))
     assert 0 < np.abs(exact - fast).max() < 12
 
 
@@ -386,7 +386,7 @@ def test_a_draft_leaves_enough_to_make_smaller():
 def test_geometry_then_normalising_is_the_call(kind):
     processor = ImageProcessor.from_dict({"size": {"height": 30, "width": 40}}, kind)
     images = [noise(50, 60, seed) for seed in range(3)]
-    batch = np.stack([processor.geometry(image) for image in images])
+    batch = np.stack([processor.resize_and_crop(image) for image in images])
     expected = processor(images, return_tensors="np").pixel_values
     assert np.array_equal(processor.normalize(batch), expected)
     moved = normalize_on_device(torch.from_numpy(batch), torch.from_numpy(processor.table))

@@ -51,7 +51,7 @@ class Case:
 
     @property
     def stem(self) -> str:
-        return registry.find(self.model_type).stem
+        return registry.find_family(self.model_type).stem
 
     def oracle_class(self, name: str) -> Any:
         return self.classes.get(name) or getattr(transformers, name)
@@ -104,24 +104,24 @@ def maps_of(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 def assert_same_maps(ours: Backbone, oracle: nn.Module, x: Tensor, tolerance: float = TOLERANCE) -> None:
     """Every stage equal to the oracle's; where float32 itself is too coarse to tell, float64 must agree."""
-    got, wanted = maps_of(ours, x), maps_of(oracle, x)
-    assert list(got) == list(wanted)
-    worst = {name: distance(got[name], wanted[name]) for name in wanted}
+    got, requested = maps_of(ours, x), maps_of(oracle, x)
+    assert list(got) == list(requested)
+    worst = {name: distance(got[name], requested[name]) for name in requested}
     if max(worst.values()) > tolerance:
         precise = maps_of(ours.double(), x.double()), maps_of(oracle.double(), x.double())
         ours.float(), oracle.float()
-        in_double = {name: distance(*(maps[name] for maps in precise)) for name in wanted}
+        in_double = {name: distance(*(maps[name] for maps in precise)) for name in requested}
         assert max(in_double.values()) < tolerance / 100 and max(worst.values()) < 10 * tolerance, (
             worst,
             in_double,
         )
 
 
-def distance(got: Tensor, wanted: Tensor) -> float:
+def distance(got: Tensor, requested: Tensor) -> float:
     """The largest difference, in standard deviations of what was wanted."""
-    assert got.shape == wanted.shape, (tuple(got.shape), tuple(wanted.shape))
-    assert torch.isfinite(wanted).all()
-    return ((got - wanted).abs().max() / wanted.std()).item()
+    assert got.shape == requested.shape, (tuple(got.shape), tuple(requested.shape))
+    assert torch.isfinite(requested).all()
+    return ((got - requested).abs().max() / requested.std()).item()
 
 
 # --- checkpoints as hub repositories hold them ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backbone_cli import composites, registry
 from backbone_cli.auto import AutoBackbone
-from backbone_cli.checkpoint import Weights
+from backbone_cli.checkpoint import Checkpoint
 from backbone_cli.cli import run
 from backbone_cli.errors import UnsupportedModel
 from backbone_cli.resolve import resolve
@@ -278,17 +278,21 @@ def test_the_backbone_inside_is_the_one_that_the_composite_runs(held, tmp_path, 
     model = held.build()
     inside = model.get_submodule(held.place)
     read = []
-    monkeypatch.setattr(Weights, "read", lambda self, name, real=Weights.read: read.append(name) or real(self, name))
+    monkeypatch.setattr(
+        Checkpoint, "read", lambda self, name, real=Checkpoint.read: read.append(name) or real(self, name)
+    )
     stages = list(model.config.backbone_config.out_features)
     ours = AutoBackbone.from_pretrained(str(save(model, tmp_path)), out_features=stages)
     x = pixels(size := (64, 96), channels=held.backbone.get("num_channels", 3))
     with torch.no_grad():
-        got, wanted = ours(x).feature_maps, inside(x)
-    wanted = wanted if isinstance(wanted, list) else wanted.feature_maps  # a list is timm's, without its wrapper
-    assert max(distance(g, as_map(w, g)) for g, w in zip(got, wanted, strict=True)) < TOLERANCE
-    assert [tuple(m.shape[1:]) for m in got] == [ours.config.shapes(*size)[i] for i in ours.config.wanted]
+        got, requested = ours(x).feature_maps, inside(x)
+    requested = (
+        requested if isinstance(requested, list) else requested.feature_maps
+    )  # a list is timm's, without its wrapper
+    assert max(distance(g, as_map(w, g)) for g, w in zip(got, requested, strict=True)) < TOLERANCE
+    assert [tuple(m.shape[1:]) for m in got] == [ours.config.map_shapes(*size)[i] for i in ours.config.requested]
     assert len(read) == len(set(read)) > 0
-    assert all(name.startswith(composites.find(model.config.model_type).prefixes) for name in read)
+    assert all(name.startswith(composites.find_composite(model.config.model_type).prefixes) for name in read)
 
 
 def test_an_older_checkpoint(tmp_path):
@@ -322,7 +326,9 @@ def no_other_model(name: str) -> dict[str, Any]:
 
 def configured(said: dict[str, Any]) -> str:
     """The family's own config of what is said, spelled out."""
-    return json.dumps(registry.find(said["model_type"]).config_class().from_dict(said, out_indices=[-1]).to_dict())
+    return json.dumps(
+        registry.find_family(said["model_type"]).config_class().from_dict(said, out_indices=[-1]).to_dict()
+    )
 
 
 SUPPORTED = {family.model_type for family in registry.families()}
@@ -335,12 +341,12 @@ def test_a_backbone_that_is_left_out_is_the_one_that_transformers_takes(composit
     if composite.model_type == "dpt":
         said = said | {"is_hybrid": True}
     inside = transformers.CONFIG_MAPPING[composite.model_type](**said).backbone_config.to_dict()
-    wanted = composite.backbone({"backbone_config": inside}, no_other_model)
+    requested = composite.backbone({"backbone_config": inside}, no_other_model)
     got = composite.backbone(said, no_other_model)
     if got["model_type"] in SUPPORTED:
-        assert configured(got) == configured(wanted)
+        assert configured(got) == configured(requested)
     else:
-        assert got == {key: wanted[key] for key in got}
+        assert got == {key: requested[key] for key in got}
 
 
 def test_a_timm_backbone_is_named_by_older_configs():
@@ -353,7 +359,9 @@ def test_a_timm_backbone_is_named_by_older_configs():
     assert inside(dilation=True, num_channels=1) == timm | {"num_channels": 1, "output_stride": 16}
     options = {"in_chans": 1, "output_stride": 16, "out_indices": [1, 2, 3, 4]}
     config = (
-        registry.find("timm_backbone").config_class().from_dict(inside(backbone="resnet18", backbone_kwargs=options))
+        registry.find_family("timm_backbone")
+        .config_class()
+        .from_dict(inside(backbone="resnet18", backbone_kwargs=options))
     )
     assert (config.backbone, config.num_channels, config.output_stride) == ("resnet18", 1, 16)
     assert ROWS["mask2former"].backbone({"backbone": "resnet18", "use_timm_backbone": True}, no_other_model) == {

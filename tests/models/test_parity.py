@@ -10,7 +10,7 @@ import torch
 
 from backbone_cli import registry
 from backbone_cli.auto import AutoBackbone
-from backbone_cli.checkpoint import Weights
+from backbone_cli.checkpoint import Checkpoint
 from tests.models import cases
 from tests.models.parity import (
     FORMS,
@@ -55,7 +55,7 @@ def test_every_stage_equals_the_oracle(case, name, tmp_path):
         x = pixels(size, channels=channels)
         assert_same_maps(ours, oracle, x)
         shapes = [tuple(m.shape[1:]) for m in maps_of(ours, x).values()]
-        assert shapes == [tuple(s) for s in ours.config.shapes(*size)]
+        assert shapes == [tuple(s) for s in ours.config.map_shapes(*size)]
         # Maps are C H W; rows of tokens, which some configs ask for instead, N C.
         assert [stage.channels for stage in ours.config.stages] == [s[0 if len(s) == 3 else 1] for s in shapes]
 
@@ -102,19 +102,19 @@ def test_every_tensor_matters(case, tmp_path):
 def test_only_what_is_asked_for_is_built_and_read(case, tmp_path, monkeypatch):
     oracle = case.build(case.small)
     folder = save(oracle, tmp_path)
-    wanted = maps_of(oracle, x := pixels(case.sizes[0]))
+    requested = maps_of(oracle, x := pixels(case.sizes[0]))
     sizes = []
     for index, name in enumerate(oracle.stage_names):
         read = []
         monkeypatch.setattr(
-            Weights,
+            Checkpoint,
             "read",
-            lambda self, name, read=read, real=Weights.read: read.append(name) or real(self, name),
+            lambda self, name, read=read, real=Checkpoint.read: read.append(name) or real(self, name),
         )
         ours = AutoBackbone.from_pretrained(str(folder), out_indices=[index])
         monkeypatch.undo()
         assert ours.out_features == [name]
-        assert distance(maps_of(ours, x)[name], wanted[name]) < 1e-4
+        assert distance(maps_of(ours, x)[name], requested[name]) < 1e-4
         assert len(read) == len(set(read))
         sizes.append(sum(p.numel() for p in ours.parameters()))
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]

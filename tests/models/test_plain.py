@@ -47,8 +47,8 @@ def test_class_tokens(case, oracle, ours):
                 continue
             last = index == len(states) - 1
             norm = {"dinov2": True, "dinov2_with_registers": True, "dinov3_vit": last, "beit": False}[case.model_type]
-            wanted = (getattr(oracle, "norm", None) or oracle.layernorm)(theirs) if norm else theirs
-            assert distance(token, wanted[:, 0]) < 1e-4
+            requested = (getattr(oracle, "norm", None) or oracle.layernorm)(theirs) if norm else theirs
+            assert distance(token, requested[:, 0]) < 1e-4
 
 
 def test_what_inference_kept_serves_training(ours):
@@ -73,9 +73,9 @@ def test_half_precision_stays_close(ours):
     x = pixels((97, 131))
     exact = maps_of(ours, x)
     rough = maps_of(ours.to(torch.bfloat16), x.to(torch.bfloat16))
-    for name, wanted in exact.items():
+    for name, requested in exact.items():
         assert rough[name].dtype == torch.bfloat16
-        assert ((rough[name].float() - wanted).square().mean().sqrt() / wanted.std()).item() < 0.05
+        assert ((rough[name].float() - requested).square().mean().sqrt() / requested.std()).item() < 0.05
 
 
 def test_transformers_reads_what_we_save(case, ours, tmp_path):
@@ -98,7 +98,7 @@ def test_a_pyramid_grows_from_the_stages_asked_for(pyramid, size):
     assert ours.out_indices == [1, 3, 4, 6] and ours.strides == [2, 4, 8, 16]
     x = pixels(size)
     assert_same_maps(ours, oracle, x)
-    shapes = ours.config.shapes(*size)
+    shapes = ours.config.map_shapes(*size)
     assert [tuple(m.shape[1:]) for m in maps_of(ours, x).values()] == [shapes[i] for i in ours.out_indices]
 
 

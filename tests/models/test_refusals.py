@@ -1,4 +1,4 @@
-"""Configs that can't be honoured are refused with the name of the switch, never run as something else."""
+"""Configs that can't be known_settings are refused with the name of the switch, never run as something else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REFUSED = [
 @pytest.mark.parametrize(("model_type", "said", "switch"), REFUSED)
 def test_the_switch_is_named(model_type, said, switch):
     with pytest.raises(UnsupportedModel, match=switch):
-        registry.find(model_type).config_class().from_dict(said)
+        registry.find_family(model_type).config_class().from_dict(said)
 
 
 def test_windows_that_are_none():
@@ -53,6 +53,6 @@ def test_a_network_that_torch_can_not_build():
 
 def test_an_image_that_leaves_nothing_of_a_stage():
     config = Dinov2Config()
-    config.check_room(14, 14)
+    config.check_min_size(14, 14)
     with pytest.raises(UsageError, match="14x13 pixels is too small: nothing of it is left at stage12"):
-        config.check_room(14, 13)
+        config.check_min_size(14, 13)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from backbone_cli.pipeline.events import Finished
+from backbone_cli.output.records import Finished
 from backbone_cli.pipeline.prepare import prepare
 from backbone_cli.pipeline.request import Request
 from backbone_cli.pipeline.run import run, run_to_stdout

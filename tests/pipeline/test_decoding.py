@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from backbone_cli.errors import BackboneError, ImageError
-from backbone_cli.pipeline.decoding import Decoding
-from backbone_cli.pipeline.sources import Item
+from backbone_cli.output.records import Item
+from backbone_cli.pipeline.decoding import DecoderPool
 
 from .stub import extract, tree
 
@@ -49,7 +49,7 @@ def item(name: str) -> Item:
 
 @pytest.mark.parametrize("children", [0, 2])
 def test_errors_are_values(children):
-    with Decoding(decoder, children) as decoding:
+    with DecoderPool(decoder, children) as decoding:
         futures = [decoding.submit(item(name)) for name in ("good", "refuse", "fill", "talk")]
         assert futures[0].result().array.tolist() == np.full((4, 4, 3), 4).tolist()
         with pytest.raises(ImageError, match=r"It is no image\."):
@@ -61,7 +61,7 @@ def test_errors_are_values(children):
 
 def test_a_crash_takes_its_image_and_nothing_else():
     names = ["good", "crash", "other", "exit", "fine", "stumble", "last"]
-    with Decoding(decoder, 2) as decoding:
+    with DecoderPool(decoder, 2) as decoding:
         futures = {name: decoding.submit(item(name)) for name in names}
         for name, future in futures.items():
             if name in ("crash", "exit", "stumble"):
@@ -73,7 +73,7 @@ def test_a_crash_takes_its_image_and_nothing_else():
 
 
 def test_a_child_that_is_killed_from_outside():
-    with Decoding(decoder, 1) as decoding:
+    with DecoderPool(decoder, 1) as decoding:
         assert decoding.submit(item("good")).result().array.max() == 4
         (child,) = decoding.children
         child.process.kill()
@@ -98,18 +98,18 @@ class KilledOnce:
 
 
 def test_a_child_that_is_killed_while_it_starts(tmp_path):
-    with Decoding(KilledOnce(tmp_path / "mark"), 1) as decoding:
+    with DecoderPool(KilledOnce(tmp_path / "mark"), 1) as decoding:
         assert decoding.submit(item("good")).result().array.max() == 4
     assert (tmp_path / "mark").exists()
 
 
 def test_children_that_cannot_start():
-    with Decoding(Broken(), 1) as decoding, pytest.raises(BackboneError, match="--workers 0"):
+    with DecoderPool(Broken(), 1) as decoding, pytest.raises(BackboneError, match="--workers 0"):
         decoding.submit(item("a")).result()
 
 
 def test_closing_does_not_wait():
-    with Decoding(decoder, 1) as decoding:
+    with DecoderPool(decoder, 1) as decoding:
         first, endless, next_one = (decoding.submit(item(name)) for name in ("good", "hang", "good"))
         first.result()
     assert isinstance(endless.exception(), CancelledError)

@@ -12,8 +12,8 @@ from backbone_cli.auto import AutoBackbone
 from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.errors import ImageError, ModelError, UsageError
+from backbone_cli.output.formats import widen
 from backbone_cli.pipeline.engine import Engine, choose_device
-from backbone_cli.pipeline.formats import widen
 
 # What neighbours, batch sizes and layouts may change, as a share of a map's standard deviation.
 BOUND = 1e-5

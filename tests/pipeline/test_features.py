@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from backbone_cli import features as module
 from backbone_cli.errors import OutputError, UsageError
-from backbone_cli.features import open_features
+from backbone_cli.output import reader as module
+from backbone_cli.output.reader import open_features
 
 from .stub import STAGES, Engine, extract, make_photos, maps_of
 from .test_run import pixels

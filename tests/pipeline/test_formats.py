@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backbone_cli.pipeline.formats import Damaged, read_array, read_entries, write_npy, write_safetensors
+from backbone_cli.output.formats import DamagedFile, read_array, read_entries, write_npy, write_safetensors
 
 from .stub import extract, tree
 
@@ -57,7 +57,7 @@ def test_whole_files_are_read(tmp_path):
     ],
 )
 def test_npy_headers_that_make_no_sense(header, tmp_path):
-    with pytest.raises(Damaged, match="its header can't be read"):
+    with pytest.raises(DamagedFile, match="its header can't be read"):
         read_entries(npy(tmp_path / "x.npy", header), "npy")
 
 
@@ -88,7 +88,7 @@ def test_npy_headers_that_make_no_sense(header, tmp_path):
     ids=lambda header: str(header)[:60],
 )
 def test_safetensors_headers_that_make_no_sense(header, tmp_path):
-    with pytest.raises(Damaged, match="its header can't be read"):
+    with pytest.raises(DamagedFile, match="its header can't be read"):
         read_entries(safetensors(tmp_path / "x.safetensors", header), "safetensors")
 
 

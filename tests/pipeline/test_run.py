@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from backbone_cli.errors import ImageError, OutputError, OutputRefused, UsageError
-from backbone_cli.pipeline import folder, prepare, sinks
-from backbone_cli.pipeline.events import Finished
+from backbone_cli.output import folder, sinks
+from backbone_cli.output.records import Finished
+from backbone_cli.pipeline import prepare
 from backbone_cli.pipeline.request import Request
 from backbone_cli.pipeline.run import run
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from backbone_cli.disk_table import DiskTable
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline import sources
-from backbone_cli.pipeline.claims import Claims, count
-from backbone_cli.pipeline.ledger import Ledger
-from backbone_cli.pipeline.sources import Sources, part_of, read_list
+from backbone_cli.pipeline.names import OutputNames, count
+from backbone_cli.pipeline.sources import Sources, read_list, select_shard
 
 
 def touch(root: Path, *names: str) -> None:
@@ -123,7 +123,7 @@ def test_links_in_a_circle_end(tmp_path):
 def test_names_that_are_no_text(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n\xfe.jpg")
     Path(path).touch()
-    (item,) = Claims().pass_by(Sources((str(tmp_path),)))
+    (item,) = OutputNames().assign(Sources((str(tmp_path),)))
     assert os.fsencode(item.name) == b"\xff\n\xfe"
 
 
@@ -141,7 +141,7 @@ def test_an_empty_text_is_no_input(tmp_path):
 def test_standard_input_that_is_closed(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(UsageError, match="Standard input is closed"):
-        Sources(("-",)).keep_list()
+        Sources(("-",)).buffer_stdin()
     with pytest.raises(UsageError, match="Standard input is closed"):
         names("-")
 
@@ -163,7 +163,7 @@ def test_a_list_can_be_walked_twice_when_it_is_kept(tmp_path, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
     found = Sources(("-",))
-    found.keep_list()
+    found.buffer_stdin()
     assert [item.name for item in found] == [item.name for item in found] == ["a", "b"]
 
 
@@ -277,7 +277,7 @@ def test_links_in_a_tar_that_lead_to_no_bytes(tmp_path):
 
 
 def test_a_ledger_may_be_forgotten_in_another_thread():
-    ledgers = [Ledger("name")]
+    ledgers = [DiskTable("name")]
     thread = threading.Thread(target=ledgers.clear)
     thread.start()
     thread.join()
@@ -288,7 +288,7 @@ def test_two_inputs_with_one_name(tmp_path):
     touch(tmp_path, "a.jpg", "a.png", "b.jpg")
     with pytest.raises(UsageError, match=r"one output name: '.*a\.jpg' and '.*a\.png' \('a'\)"):
         count(Sources((str(tmp_path),)), ignore_case=False)
-    items = list(Claims().pass_by(Sources((str(tmp_path),))))
+    items = list(OutputNames().assign(Sources((str(tmp_path),))))
     assert [bool(item.error) for item in items] == [False, True, False]
 
 
@@ -303,11 +303,13 @@ def test_an_input_named_twice_is_one(tmp_path):
     touch(tmp_path, "a.jpg", "b.jpg")
     twice = Sources((str(tmp_path), str(tmp_path / "a.jpg")))
     assert count(twice, ignore_case=False) == 2
-    assert [item.position for item in Claims().pass_by(twice)] == [0, 1]
+    assert [item.position for item in OutputNames().assign(twice)] == [0, 1]
 
 
 def test_shards_are_all_of_it_and_apart(tmp_path):
     touch(tmp_path, *(f"{i:02}.jpg" for i in range(11)))
-    parts = [[item.name for item in part_of(Claims().pass_by(Sources((str(tmp_path),))), (i, 3))] for i in (1, 2, 3)]
+    parts = [
+        [item.name for item in select_shard(OutputNames().assign(Sources((str(tmp_path),))), (i, 3))] for i in (1, 2, 3)
+    ]
     assert sorted(name for part in parts for name in part) == [f"{i:02}" for i in range(11)]
     assert [len(part) for part in parts] == [4, 4, 3]

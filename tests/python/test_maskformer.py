@@ -78,10 +78,12 @@ def tiny_resnet():
 
 def assert_same(ours, oracle, x):
     with torch.no_grad():
-        got, wanted = ours(x, output_hidden_states=True), oracle(x, output_hidden_states=True)
-    assert got.keys() == list(wanted.keys())
+        got, requested = ours(x, output_hidden_states=True), oracle(x, output_hidden_states=True)
+    assert got.keys() == list(requested.keys())
     for key in got:
-        pairs = [(got[key], wanted[key])] if torch.is_tensor(got[key]) else zip(got[key], wanted[key], strict=True)
+        pairs = (
+            [(got[key], requested[key])] if torch.is_tensor(got[key]) else zip(got[key], requested[key], strict=True)
+        )
         for a, b in pairs:
             if b.any():
                 assert distance(a, b) < 1e-4, key
@@ -165,8 +167,8 @@ def test_its_backbone_alone(tmp_path):
     x = pixels((64, 64))
     with torch.no_grad():
         maps = AutoBackbone.from_pretrained(str(tmp_path), out_features=STAGES)(x).feature_maps
-        wanted = oracle(x, output_hidden_states=True).encoder_hidden_states
-    assert all(distance(a, b) < 1e-4 for a, b in zip(maps, wanted, strict=True))
+        requested = oracle(x, output_hidden_states=True).encoder_hidden_states
+    assert all(distance(a, b) < 1e-4 for a, b in zip(maps, requested, strict=True))
 
 
 def test_from_a_configuration():
@@ -288,8 +290,8 @@ def test_its_image_processor(tmp_path):
     theirs.save_pretrained(tmp_path)
     processor = AutoImageProcessor.from_pretrained(str(tmp_path))
     photos = [np.random.default_rng(i).integers(0, 256, (70 + 30 * i, 90, 3), dtype=np.uint8) for i in range(2)]
-    ours, wanted = processor(photos[0], return_tensors="pt"), theirs(photos[0], return_tensors="pt")
-    assert torch.equal(ours["pixel_values"], wanted["pixel_values"])
+    ours, requested = processor(photos[0], return_tensors="pt"), theirs(photos[0], return_tensors="pt")
+    assert torch.equal(ours["pixel_values"], requested["pixel_values"])
     model = MaskFormerForInstanceSegmentation.from_pretrained(str(tmp_path))
     outputs = model(**ours)
     segments = processor.post_process_semantic_segmentation(outputs, target_sizes=[photos[0].shape[:2]])

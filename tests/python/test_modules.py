@@ -14,7 +14,7 @@ each_family = pytest.mark.parametrize("case", CASES.values(), ids=by_name)
 
 
 def config_of(case: Case, **choice):
-    return registry.find(case.model_type).config_class().from_dict(case.small, **choice)
+    return registry.find_family(case.model_type).config_class().from_dict(case.small, **choice)
 
 
 def random_model(case: Case, **choice):
@@ -29,9 +29,9 @@ def pixels_for(case: Case):
     return pixels(case.sizes[0])
 
 
-def assert_equal_maps(got, wanted, tolerance=0.0):
-    assert len(got.feature_maps) == len(wanted.feature_maps)
-    for a, b in zip(got.feature_maps, wanted.feature_maps, strict=True):
+def assert_equal_maps(got, requested, tolerance=0.0):
+    assert len(got.feature_maps) == len(requested.feature_maps)
+    for a, b in zip(got.feature_maps, requested.feature_maps, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance, rtol=0)
 
 
@@ -78,9 +78,9 @@ def test_export(case):
     # What was traced, or computed for inference only, must not be handed on to who comes after.
     with torch.inference_mode():
         model(x)
-    wanted = model(x)
-    sum(m.sum() for m in wanted.feature_maps).backward()
-    assert_equal_maps(exported(x), wanted, 1e-5)
+    requested = model(x)
+    sum(m.sum() for m in requested.feature_maps).backward()
+    assert_equal_maps(exported(x), requested, 1e-5)
 
 
 def test_an_exported_model_goes_through_a_file(tmp_path):
@@ -131,7 +131,7 @@ def test_saved_models_load_everywhere(case, tmp_path):
 def test_other_stages_of_a_loaded_model(case, tmp_path):
     oracle = case.build(case.small)
     folder, x = save(oracle, tmp_path), pixels_for(case)
-    wanted, names = maps_of(oracle, x), oracle.stage_names
+    requested, names = maps_of(oracle, x), oracle.stage_names
     # A stem that is the input itself has no parameters, so that nothing in it would keep the dtype.
     first = 0 if list(random_model(case, out_indices=[0]).parameters()) else 1
     model = AutoBackbone.from_pretrained(str(folder), out_indices=[first], dtype="float64")
@@ -140,7 +140,7 @@ def test_other_stages_of_a_loaded_model(case, tmp_path):
         assert model.out_features == [names[i] for i in chosen]
         assert {p.dtype for p in model.parameters()} <= {torch.float64} and not model.training
         for name, got in maps_of(model, x.double()).items():
-            torch.testing.assert_close(got.float(), wanted[name], atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(got.float(), requested[name], atol=1e-3, rtol=1e-3)
     model.out_features = names[-1:]
     assert model.out_indices == [len(names) - 1]
 
@@ -152,13 +152,13 @@ def test_other_stages_keep_what_was_trained(case):
         for p in model.parameters():
             p.add_(0.25)
     before, x = dict(model.named_parameters()), pixels_for(case)
-    wanted = model.eval()(x)
+    requested = model.eval()(x)
     model.out_indices = [0]
     model.train().out_indices = [0, 1]
     model.out_indices = [0, -1]
     after = dict(model.named_parameters())
     assert all(after[name] is p for name, p in before.items()) and model.training
-    assert_equal_maps(model.eval()(x), wanted)
+    assert_equal_maps(model.eval()(x), requested)
 
 
 @each_family
@@ -180,8 +180,8 @@ def test_hidden_states_equal_the_oracle(case, tmp_path):
     oracle = case.build(case.small)
     ours, x = load_ours(save(oracle, tmp_path), oracle), pixels_for(case)
     with torch.no_grad():
-        got, wanted = (model(x, output_hidden_states=True).hidden_states for model in (ours, oracle))
-    for a, b in zip(got, wanted, strict=True):
+        got, requested = (model(x, output_hidden_states=True).hidden_states for model in (ours, oracle))
+    for a, b in zip(got, requested, strict=True):
         if a.ndim > b.ndim:  # Swin v2 and FocalNet hand over tokens there
             b = b.transpose(1, 2).reshape(a.shape)
         elif case.model_type in ("nat", "dinat"):

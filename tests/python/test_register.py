@@ -52,9 +52,9 @@ def test_the_example(example, tmp_path):
     again = AutoBackbone.from_pretrained(str(tmp_path / "net"))
     assert isinstance(again, my_family.PlainNetBackbone) and again.config == config
     x = torch.randn(2, 3, 65, 40)
-    maps, wanted = again(x).feature_maps, model(x).feature_maps
+    maps, requested = again(x).feature_maps, model(x).feature_maps
     assert [tuple(m.shape[1:]) for m in maps] == [(4, 16, 10), (32, 2, 2)]
-    assert all(torch.equal(a, b) for a, b in zip(maps, wanted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(maps, requested, strict=True))
     again.out_indices = [2]
     assert again(x).feature_maps[0].shape == (2, 16, 4, 3)
     assert "plainnet" in {family.model_type for family in registry.families()}
@@ -78,7 +78,7 @@ def test_the_command_line_knows_an_installed_family(example, tmp_path, capsys):
 def test_in_a_process_of_its_own(example):
     install(example)
     code = f"import sys; sys.path.insert(0, {str(example)!r}); from backbone_cli import registry\n"
-    code += "registry.find('swin'); assert 'my_family' not in sys.modules; print(registry.find('plainnet').stem)"
+    code += "registry.find_family('swin'); assert 'my_family' not in sys.modules; print(registry.find_family('plainnet').stem)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "PlainNet\n"
 
 
@@ -86,19 +86,19 @@ def test_classes_by_name(example, tmp_path):
     register("plainnet", "my_family:PlainNetConfig", "my_family:PlainNetBackbone", ids=("me/plainnet",))
     assert "my_family" not in sys.modules
     (tmp_path / "config.json").write_text('{"model_type": "plainnet"}')
-    assert registry.find("plainnet").ids == ("me/plainnet",)
+    assert registry.find_family("plainnet").ids == ("me/plainnet",)
     assert AutoConfig.from_pretrained(str(tmp_path)).num_features == [16, 32, 64, 128]
 
 
 def test_registering_again_replaces_and_built_in_families_stay():
     register("mine", SwinConfig, SwinBackbone)
-    assert register("mine", SwinConfig, SwinBackbone, prefixes=("a.",)) == registry.find("mine")
+    assert register("mine", SwinConfig, SwinBackbone, prefixes=("a.",)) == registry.find_family("mine")
     with pytest.raises(ValueError, match="'swin' is built in"):
         register("swin", SwinConfig, SwinBackbone)
 
 
 def test_a_package_that_is_broken(example):
     install(example, "my_famly")
-    registry.find("swin")
+    registry.find_family("swin")
     with pytest.raises(UnsupportedModel, match="'plainnet' that my_famly brings can't be loaded"):
-        registry.find("plainnet")
+        registry.find_family("plainnet")

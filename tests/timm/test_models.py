@@ -15,19 +15,12 @@ from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 from torch import nn
 
-from backbone_cli import (
-    AutoBackbone,
-    AutoConfig,
-    AutoImageProcessor,
-    TimmBackbone,
-    TimmBackboneConfig,
-    open_features,
-)
-from backbone_cli.checkpoint import Weights
+from backbone_cli import AutoBackbone, AutoConfig, AutoImageProcessor, TimmBackbone, TimmBackboneConfig, open_features
+from backbone_cli.checkpoint import Checkpoint
 from backbone_cli.cli import run
 from backbone_cli.errors import CheckpointError, ModelNotFound, StageError, UnsupportedModel, UsageError
 from backbone_cli.hub import Folder
-from backbone_cli.inference import optimize
+from backbone_cli.optimization import optimize
 from tests.models.parity import distance, drawn, maps_of, pixels
 from tests.timm.oracle import MODELS, Model, channels_first
 
@@ -48,10 +41,10 @@ def all_stages(name, **how):
 
 
 def assert_equal(ours, theirs, x, tolerance=1e-5):
-    got, wanted = list(maps_of(ours, x).values()), reference(theirs, x)
-    assert len(got) == len(wanted)
-    assert max(map(distance, got, wanted)) <= tolerance
-    assert [tuple(m.shape[1:]) for m in got] == ours.config.shapes(*x.shape[-2:])
+    got, requested = list(maps_of(ours, x).values()), reference(theirs, x)
+    assert len(got) == len(requested)
+    assert max(map(distance, got, requested)) <= tolerance
+    assert [tuple(m.shape[1:]) for m in got] == ours.config.map_shapes(*x.shape[-2:])
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -88,8 +81,8 @@ def test_layers_that_reach_into_one_another_can_be_packed(name):
     )
     x = pixels(plain.config.default_size(), batch=1)
     with torch.inference_mode():
-        got, wanted = optimize(packed)(x).feature_maps[0], plain(x).feature_maps[0]
-    assert distance(got, wanted) < 1e-4
+        got, requested = optimize(packed)(x).feature_maps[0], plain(x).feature_maps[0]
+    assert distance(got, requested) < 1e-4
 
 
 def test_at_their_own_size_models_are_as_timm_builds_them(tmp_path):
@@ -100,14 +93,16 @@ def test_at_their_own_size_models_are_as_timm_builds_them(tmp_path):
 
 @pytest.mark.parametrize("model", [*(LISTED, AT_ONCE, COUNTED), MODELS["hooks"]], ids=lambda model: model.name)
 def test_only_what_is_asked_for_is_built_and_read(model, tmp_path, monkeypatch):
-    wanted = dict(enumerate(reference(model.features(model.save(tmp_path), 3), x := pixels(model.sizes[0]))))
+    requested = dict(enumerate(reference(model.features(model.save(tmp_path), 3), x := pixels(model.sizes[0]))))
     read, sizes = [], []
-    monkeypatch.setattr(Weights, "read", lambda self, name, real=Weights.read: read.append(name) or real(self, name))
+    monkeypatch.setattr(
+        Checkpoint, "read", lambda self, name, real=Checkpoint.read: read.append(name) or real(self, name)
+    )
     for index in range(3):
         read.clear()
         ours = AutoBackbone.from_pretrained(str(tmp_path), out_indices=[index])
         (name,) = ours.out_features
-        assert distance(maps_of(ours, x)[name], wanted[index]) <= 1e-5
+        assert distance(maps_of(ours, x)[name], requested[index]) <= 1e-5
         assert (
             len(read)
             == len(set(read))
@@ -201,8 +196,8 @@ def test_folders_of_transformers_wrapper(model, tmp_path):
     theirs.save_pretrained(tmp_path)
     assert any(name.startswith("timm_model.") for name in load_file(tmp_path / "model.safetensors"))
     ours = all_stages(tmp_path)
-    wanted = theirs.timm_model.forward_intermediates(x := pixels((160, 160)), intermediates_only=True)
-    assert distance(list(maps_of(ours, x).values())[-1], wanted[-1]) <= 1e-5
+    requested = theirs.timm_model.forward_intermediates(x := pixels((160, 160)), intermediates_only=True)
+    assert distance(list(maps_of(ours, x).values())[-1], requested[-1]) <= 1e-5
 
 
 def test_a_saved_backbone_is_loaded_again(tmp_path):
@@ -251,7 +246,7 @@ def test_weights_come_from_where_timm_has_them(tmp_path, monkeypatch):
         return Folder(tmp_path)
 
     SMALL.save(tmp_path)
-    monkeypatch.setattr("backbone_cli.timm_weights.HubRepo", open_hub)
+    monkeypatch.setattr("backbone_cli.timm.weights.HubRepo", open_hub)
     for name in ("test_resnet", "test_resnet.r160_in1k"):
         AutoBackbone.from_pretrained(name, revision="v2", offline=True)
     AutoBackbone.from_config(TimmBackboneConfig("test_resnet", use_pretrained_backbone=True))
@@ -274,7 +269,7 @@ def test_weights_that_are_nowhere(monkeypatch, tmp_path):
 def test_stages_are_listed_without_torch_and_timm():
     code = (
         "import sys; from backbone_cli.resolve import resolve; found = resolve('resnet50.a1_in1k');"
-        "assert found.image_size() == (224, 224) and found.config.shapes(225, 224)[0] == (64, 113, 112);"
+        "assert found.image_size() == (224, 224) and found.config.map_shapes(225, 224)[0] == (64, 113, 112);"
         "assert not {'torch', 'timm', 'numpy', 'PIL'} & set(sys.modules), 'something heavy was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -331,22 +326,22 @@ def test_they_are_adapted_whoever_saved_the_file(model, by, tmp_path):
     built = {"model_args": model.args} if model.args else {}
     ours = all_stages(tmp_path / by, num_channels=1, **built)
     own = ours.config.default_size()
-    wanted = model.features(tmp_path / "timm", len(whole.stage_names), in_chans=1)
-    assert_equal(ours, wanted, pixels(own, batch=1, channels=1))
+    requested = model.features(tmp_path / "timm", len(whole.stage_names), in_chans=1)
+    assert_equal(ours, requested, pixels(own, batch=1, channels=1))
 
 
 def test_frozen_batch_norms(tmp_path):
     plain = all_stages(SMALL.save(tmp_path))
     frozen = all_stages(tmp_path, freeze_batch_norm_2d=True)
     x = pixels((64, 64))
-    wanted = maps_of(plain, x).values()
+    requested = maps_of(plain, x).values()
     plain.freeze_batch_norm_2d()
     for model in (frozen, plain):
         assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
-        assert max(map(distance, maps_of(model, x).values(), wanted)) < 1e-5
+        assert max(map(distance, maps_of(model, x).values(), requested)) < 1e-5
     plain.unfreeze_batch_norm_2d()
     assert any(isinstance(part, nn.BatchNorm2d) for part in plain.modules())
-    assert max(map(distance, maps_of(plain, x).values(), wanted)) < 1e-5
+    assert max(map(distance, maps_of(plain, x).values(), requested)) < 1e-5
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # by timm's own loading, in the reference
@@ -358,7 +353,7 @@ def test_a_model_of_one_size_can_be_built_for_another(tmp_path):
     with pytest.raises(UsageError, match=r"built with img_size=\(192, 224\)"):
         ours(pixels((192, 224)))
     with pytest.raises(UsageError, match=r"works at 160x160 pixels and at multiples of 32, not at 161x160"):
-        ours.config.shapes(161, 160)
+        ours.config.map_shapes(161, 160)
     other = all_stages(tmp_path, image_size=(192, 224))
     assert_equal(other, model.features(tmp_path, 5, img_size=(192, 224)), pixels((192, 224), batch=1))
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backbone_cli.view.seen import Seen
+from backbone_cli.view.photos import PhotoFeatures
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def photos():
         return one
 
     return [
-        Seen(
+        PhotoFeatures(
             name,
             rng.integers(0, 256, (48, 96, 3), dtype=np.uint8),
             {"early": maps(5, 12, 24), "late": maps(40, 3, 6)},

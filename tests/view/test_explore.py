@@ -9,7 +9,7 @@ import pytest
 
 from backbone_cli.errors import UsageError
 from backbone_cli.view.explore import page, quantised_vectors, unit
-from backbone_cli.view.reduce import strongest
+from backbone_cli.view.reduce import strongest_channels
 
 from .conftest import STRIDES
 
@@ -47,7 +47,7 @@ def test_what_is_inside(photos):
     early, late = data["stages"]
     assert (early["name"], early["channels"], early["stride"], early["dims"]) == ("early", 5, 4, 5)
     both = np.concatenate([photo.maps["late"].reshape(40, -1).T for photo in photos])
-    assert late["kept"] == strongest(both.T[:, :, None], 40)
+    assert late["kept"] == strongest_channels(both.T[:, :, None], 40)
     assert late["maps"][0]["grid"] == [3, 6]
 
 

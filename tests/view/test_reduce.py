@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from backbone_cli.view.colours import oklab_to_bytes, ramp, three
-from backbone_cli.view.reduce import leading_axes, principal, strength, stretch, strongest
+from backbone_cli.view.colours import oklab_to_bytes, ramp, three_to_rgb
+from backbone_cli.view.reduce import activation_strength, leading_axes, normalize_range, principal, strongest_channels
 
 
 def test_components_are_those_of_an_exact_decomposition():
@@ -34,17 +34,17 @@ def test_components_that_are_not_there_are_in_the_middle(shape):
 
 
 def test_stretch_cuts_off_the_ends_and_takes_rounding_for_nothing():
-    stretched = stretch(np.append(np.linspace(2, 3, 1000, dtype=np.float32), 1000))
+    stretched = normalize_range(np.append(np.linspace(2, 3, 1000, dtype=np.float32), 1000))
     assert stretched.min() == 0 and stretched.max() == 1 and 0.4 < stretched[500] < 0.6
     flat = np.full((4, 4), 7, np.float32)
     flat[0, 0] += 1e-6
-    assert (stretch(flat) == 0.5).all()
+    assert (normalize_range(flat) == 0.5).all()
 
 
 def test_strength_sees_what_the_mean_of_normed_channels_hides():
     normed = np.array([[[3.0, 0.5]], [[-3.0, -0.5]]], np.float32)
-    assert strength(normed).tolist() == [[3.0, 0.5]]
-    assert strongest(normed * [[[1]], [[2]]], 2) == [1, 0]
+    assert activation_strength(normed).tolist() == [[3.0, 0.5]]
+    assert strongest_channels(normed * [[[1]], [[2]]], 2) == [1, 0]
 
 
 def test_the_ramp_rises_evenly_in_lightness():
@@ -55,6 +55,6 @@ def test_the_ramp_rises_evenly_in_lightness():
 
 
 def test_the_first_component_is_lightness_and_the_middle_of_the_others_is_grey():
-    (dark, light) = three(np.array([[[0, 0.5, 0.5], [1, 0.5, 0.5]]], np.float32))[0].astype(int)
+    (dark, light) = three_to_rgb(np.array([[[0, 0.5, 0.5], [1, 0.5, 0.5]]], np.float32))[0].astype(int)
     assert np.ptp(dark) <= 1 and np.ptp(light) <= 1 and light[0] > dark[0] + 100
     assert oklab_to_bytes(np.array([1, 0, 0], np.float32)).tolist() == [255, 255, 255]

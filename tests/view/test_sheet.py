@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from backbone_cli.view.colours import ramp, three
-from backbone_cli.view.drawing import THEMES, draw_text, fill_cells, paper, shortened
+from backbone_cli.view.colours import ramp, three_to_rgb
+from backbone_cli.view.drawing import THEMES, blank_page, draw_text, fill_cells, shortened
 from backbone_cli.view.matrix import matrix
 from backbone_cli.view.reduce import principal
-from backbone_cli.view.sheet import Layout, sheets, stacked
+from backbone_cli.view.sheet import SheetLayout, sheets, stacked
 
 from .conftest import STRIDES
 
@@ -32,13 +32,13 @@ def test_margins_are_empty_and_of_one_width(photos, theme):
     page = np.asarray(draw(photos, theme)[0])
     inked = (page != np.array(THEMES[theme].ground)).any(2)
     columns, rows = np.flatnonzero(inked.any(0)), np.flatnonzero(inked.any(1))
-    margin = Layout().margin
+    margin = SheetLayout().margin
     assert abs(columns[0] - margin) <= 3 and page.shape[1] - 1 - columns[-1] == margin
     assert margin <= rows[0] <= margin + 8 and page.shape[0] - 1 - rows[-1] >= margin
 
 
 def test_the_colours_are_those_of_the_components(photos):
-    expected = three(principal([photo.maps["late"] for photo in photos])[0])
+    expected = three_to_rgb(principal([photo.maps["late"] for photo in photos])[0])
     page = draw(photos)[0]
     counts = {colour: count for count, colour in page.getcolors(page.width * page.height)}
     assert all(counts[tuple(colour)] > 500 for colour in expected.reshape(-1, 3).tolist())
@@ -72,7 +72,7 @@ def test_cells_keep_their_edges():
 
 
 def test_words_fit_their_room():
-    pen = ImageDraw.Draw(paper((400, 40), THEMES["dark"]))
+    pen = ImageDraw.Draw(blank_page((400, 40), THEMES["dark"]))
     assert draw_text(pen, (0, 0), "a long name of a model" * 9, (255, 255, 255), 15, 200) <= 200
     assert shortened("microsoft/swin-tiny", 8) == "micr...tiny"
     assert shortened("swin", 4) == "swin"

@@ -1,0 +1,1 @@
+"""MaskFormer on any backbone: configuration, model, image processor and post-processing."""
