@@ -139,8 +139,8 @@ def from_features(folder: str, images: list[str], out_indices: list[str], out_fe
     names = images or features.names
     if len(names) > MAX_PHOTOS:
         raise UsageError(
-            f"'{folder}' holds {len(names):,} images, but at most {MAX_PHOTOS} can be viewed at once; choose some with"
-            " --image."
+            f"'{folder}' holds {len(names):,} images, but at most {MAX_PHOTOS} can be viewed at once;"
+            " choose some with --image."
         )
     indices = out_indices or ([] if out_features else ["all"])
     stages = [features.stages[i] for i in choose_stages(features.stages, indices, out_features)]

@@ -175,7 +175,7 @@ class ImageProcessor(ProcessorSettings):
         return self.normalize(self.resize_and_crop(to_rgb(image))[None])[0]
 
     def process_unit_floats(self, pixels: Floats) -> Floats:
-        """`process` for floats from 0 to 1 (H, W, 3), which stay floats unless a Pillow-based class has to resize them."""
+        """`process` for floats from 0 to 1 (H, W, 3); they stay floats unless a Pillow-based class resizes them."""
         height, width = self.resize_target(*pixels.shape[:2])
         if self.image_processor_type in FLOATING:
             return self.normalize(self.resize_and_crop_float(pixels, (height, width))[None])[0]

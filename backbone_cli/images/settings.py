@@ -286,7 +286,7 @@ def check_unknown(raw_config: Mapping[str, Any], kind: str) -> None:
         raise UnsupportedModel(f"The image processor {kind} is not supported: it has steps of its own. {advice}")
     if unknown := sorted(set(raw_config) - set(UNKNOWN) - IGNORED_KEYS):
         raise UnsupportedModel(
-            f"The image processor {kind} is unknown, and so is the meaning of its settings {', '.join(unknown)}. {advice}"
+            f"The image processor {kind} is unknown, and so is what its settings {', '.join(unknown)} mean. {advice}"
         )
     needed = ["do_resize", "do_rescale", "do_normalize"] + (["resample"] if raw_config.get("do_resize") else [])
     if missing := [key for key in needed if key not in raw_config]:

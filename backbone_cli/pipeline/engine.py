@@ -92,7 +92,7 @@ def compile_model(model: Backbone) -> None:
 
 
 def warn_of_slow(dtype: torch.dtype, device: torch.device) -> None:
-    """Warn about half precision on processors torch_device it is slower than float32."""
+    """Warn about half precision on processors where it is slower than float32."""
     if device.type != "cpu":
         return
     if dtype == torch.float16:
@@ -127,7 +127,7 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass
 class Engine:
-    """A model with normalization and output dtype. Calling it with a batch of pixels gives each image's maps or error."""
+    """A model with its normalization and output dtype. Call it with a batch of pixels for each image's maps or error."""
 
     model: Backbone
     normalize: Callable[[Tensor], Tensor]

@@ -29,8 +29,9 @@ from ..checkpoint import Checkpoint, checkpoint_names, init_randomly, load_weigh
 from ..errors import CheckpointError, UsageError
 from ..models.base import Backbone, BackboneOutput, Names, Source
 from ..models.layers import channels_first
+from .buffers import compute_buffers
 from .config import TimmBackboneConfig
-from .network import build_network, compute_buffers, network_args
+from .network import build_network, network_args
 from .weights import open_timm_repo
 
 

@@ -1,4 +1,4 @@
-"""Build timm's networks: with the right arguments, up to a stage, and with the buffers that no checkpoint has."""
+"""Build timm's networks: with the right arguments, up to a stage."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any
 
 import timm
-import torch
 from timm.models import PretrainedCfg
 from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
 
-from ..checkpoint import set_tensor
 from ..errors import UnsupportedModel, first_line
 from .config import TimmBackboneConfig
 
@@ -60,17 +58,3 @@ def known_keys(pretrained_cfg: dict[str, Any]) -> dict[str, Any]:
     """Drop the keys that this version of timm doesn't know."""
     known = {field.name for field in fields(PretrainedCfg)}
     return {key: value for key, value in pretrained_cfg.items() if key in known}
-
-
-def compute_buffers(net: Any) -> None:
-    """Compute the buffers that no checkpoint holds (position tables, masks) of a network on the meta device."""
-    saved = net.state_dict(keep_vars=True)
-    if {id(buffer) for buffer in net.buffers()} <= {id(tensor) for tensor in saved.values()}:
-        return
-    net.to_empty(device="cpu")
-    with torch.device("cpu"):
-        for module in net.modules():
-            if hasattr(module, "init_non_persistent_buffers"):
-                module.init_non_persistent_buffers()
-    for name, tensor in saved.items():
-        set_tensor(net, name, tensor)

@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..checkpoint import init_randomly
 from ..errors import UnsupportedModel
+from .buffers import compute_buffers
 from .facts import DEFAULT_DATA_CONFIG, Architecture, PretrainedTag, TimmStage
-from .network import compute_buffers
 
 # Arguments that make networks take other image sizes than the one they are built for, preferred first.
 FLEXIBLE_ARGS: tuple[dict[str, bool], ...] = (
