@@ -39,19 +39,32 @@ class Family:
     model: type[Backbone] | str = ""
     """The two classes, or their places (`package.module:Class`), for families that are not built in."""
 
-    def config_class(self) -> type[BackboneConfig]:
+    @property
+    def config_path(self) -> str:
+        """`package.module:Class` of its configuration."""
         name = self.model_type.replace("-", "_")
-        return import_object(self.config or f"backbone_cli.configs.{name}:{self.stem}Config")
+        return path_of(self.config) or f"backbone_cli.configs.{name}:{self.stem}Config"
+
+    @property
+    def model_path(self) -> str:
+        """`package.module:Class` of its backbone."""
+        name = (self.module or self.model_type).replace("-", "_")
+        return path_of(self.model) or f"backbone_cli.models.{name}:{self.stem}Backbone"
+
+    def config_class(self) -> type[BackboneConfig]:
+        return self.config if isinstance(self.config, type) else import_object(self.config_path)
 
     def model_class(self) -> type[Backbone]:
-        name = (self.module or self.model_type).replace("-", "_")
-        return import_object(self.model or f"backbone_cli.models.{name}:{self.stem}Backbone")
+        return self.model if isinstance(self.model, type) else import_object(self.model_path)
 
 
-def import_object(path: Any) -> Any:
-    """The object at `package.module:name`; anything but a string is returned as it is."""
-    if not isinstance(path, str):
-        return path
+def path_of(place: type | str) -> str:
+    """`package.module:Class` of a class; a string is one already."""
+    return place if isinstance(place, str) else f"{place.__module__}:{place.__qualname__}"
+
+
+def import_object(path: str) -> Any:
+    """The object at `package.module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 

@@ -127,7 +127,7 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass
 class Engine:
-    """A model with its normalization and output dtype. Call it with a batch of pixels for each image's maps or error."""
+    """A model with normalization and output dtype. Call it with a batch of pixels to get maps or errors."""
 
     model: Backbone
     normalize: Callable[[Tensor], Tensor]
