@@ -72,8 +72,8 @@ class Checkpoint:
             elif self.repo.find(filename) is not None:
                 return dict.fromkeys(self.shard(filename).names(), filename)
         raise CheckpointError(
-            f"'{self.repo.name}' has no weights: none of {', '.join(FORMATS)} exists"
-            f"{' or in the cache' if self.repo.is_offline else ''}."
+            f"'{self.repo.name}' has no weights: none of {', '.join(FORMATS)}"
+            f" {'is in the cache' if self.repo.is_offline else 'exists'}."
         )
 
     def shard(self, filename: str) -> WeightFile:

@@ -117,9 +117,7 @@ class HubRepo(Repo):
         try:
             cached = hf.try_to_load_from_cache(self.name, filename, revision=at)
         except errors.HFValidationError as error:
-            raise ModelNotFound(
-                f"There is no folder '{self.name}', and it is not a valid Hub repository id."
-            ) from error
+            raise ModelNotFound(f"'{self.name}' is neither a local folder nor a valid Hub repository id.") from error
         if isinstance(cached, str):
             return self.record_commit(Path(cached))
         if cached is not None:  # the cache records that there is no such file
@@ -167,8 +165,8 @@ class HubRepo(Repo):
             raise ModelNotFound(f"'{self.name}' has no revision '{self.revision}'.") from error
         except errors.RepositoryNotFoundError as error:
             raise ModelNotFound(
-                f"There is no folder and no Hub repository '{self.name}'. Check the name; if the repository is"
-                " private, log in (`hf auth login`) or set HF_TOKEN."
+                f"There is no folder or Hub repository '{self.name}'. Check the name; if the repository is private,"
+                " log in (`hf auth login`) or set HF_TOKEN."
             ) from error
         # HTTPError is from the HTTP library below the client, which lets broken connections through.
         except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="One model: hub id, local folder or timm name.", show_default=False)],
+    a: Annotated[str, typer.Argument(help="One model: Hub id, local folder or timm name.", show_default=False)],
     b: Annotated[str, typer.Argument(help="The other one; it may be the same.", show_default=False)],
     inputs: Annotated[list[str], typer.Argument(help="Images, folders or .tar files.", show_default=False)],
-    dtype_a: Annotated[Dtype, typer.Option(help="What A computes in.")] = Request.dtype,
-    dtype_b: Annotated[Dtype, typer.Option(help="What B computes in.")] = Request.dtype,
-    revision_a: Annotated[str | None, typer.Option(help="A's revision on the hub.", show_default=False)] = None,
-    revision_b: Annotated[str | None, typer.Option(help="B's revision on the hub.", show_default=False)] = None,
+    dtype_a: Annotated[Dtype, typer.Option(help="The dtype of A's forward pass.")] = Request.dtype,
+    dtype_b: Annotated[Dtype, typer.Option(help="The dtype of B's forward pass.")] = Request.dtype,
+    revision_a: Annotated[str | None, typer.Option(help="A's revision on the Hub.", show_default=False)] = None,
+    revision_b: Annotated[str | None, typer.Option(help="B's revision on the Hub.", show_default=False)] = None,
     out_indices: options.AnyIndices = None,
     out_features: options.AnyFeatures = None,
     output: Annotated[
@@ -88,7 +88,7 @@ def compare(
             "a": sides[0] | {"stages": [*comparison.a]},
             "b": sides[1] | {"stages": [*comparison.b]},
         }
-        report |= {"images": compared, "places": comparison.positions, "cka": cka.round(6).tolist(), "same": same}
+        report |= {"images": compared, "positions": comparison.positions, "cka": cka.round(6).tolist(), "same": same}
         console.data(json.dumps(report))
     else:
         show(comparison, cka, compared, sides)

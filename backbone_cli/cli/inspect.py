@@ -54,7 +54,7 @@ def inspect(
         if intact > MAX_LISTED:
             rows = [(f"{report.stage}, {count:,} times", report) for report, count in totals.values()]
         console.data(table(("name", "shape", "dtype", "min", "max", "nan", "inf"), (cells(*row) for row in rows)))
-    console.info(f"{intact:,} arrays are intact" + (f", {damaged:,} are not." if damaged else "."))
+    console.info(f"Arrays: {intact:,} intact, {damaged:,} damaged.")
     return 1 if damaged else 0
 
 

@@ -87,7 +87,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock on a folder, waiting for whoever else holds it."""
+    """Hold the lock on a folder, waiting if another process holds it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try_lock(descriptor, wait=True)

@@ -97,8 +97,8 @@ class Job:
         if self.request.workers is not None:
             return self.request.workers
         cores = available_cores()
-        requested = cores - 1 if self.on_gpu else cores // 2
-        return max(1, min(requested // len(self.devices), 32, self.shard_total or requested))
+        usable = cores - 1 if self.on_gpu else cores // 2
+        return max(1, min(usable // len(self.devices), 32, self.shard_total or usable))
 
     @property
     def few_images(self) -> bool:

@@ -211,9 +211,9 @@ class HardLinks:
                 self.resolve(earlier)
         if self.places is None:
             return
-        if member.islnk() and (to_device := self.places.get("name", posixpath.normpath(member.linkname))):
+        if member.islnk() and (place := self.places.get("name", posixpath.normpath(member.linkname))):
             member.type = tarfile.REGTYPE
-            _, member.offset_data, member.size = to_device
+            _, member.offset_data, member.size = place
         if member.isreg() and not member.issparse():
             self.places.put(posixpath.normpath(member.name), member.offset_data, member.size)
 

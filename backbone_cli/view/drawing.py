@@ -35,14 +35,14 @@ def blank_page(size: tuple[int, int], theme: Theme) -> Image.Image:
 
 def draw_text(
     canvas: ImageDraw.ImageDraw,
-    to_device: tuple[float, float],
+    position: tuple[float, float],
     text: str,
     colour: Colour,
     size: int,
     room: float = math.inf,
     right: bool = False,
 ) -> int:
-    """Draw a line of text with its upper left corner at `place`, shortened in the middle if wider than `room`.
+    """Draw a line of text with its upper left corner at `position`, shortened in the middle if wider than `room`.
 
     With `right`, it is aligned to the end of the room. Returns its width.
     """
@@ -53,7 +53,7 @@ def draw_text(
     while (width := math.ceil(canvas.textlength(shortened(text, kept), font))) > room and kept:
         kept = min(kept - 1, int(kept * room / width))
     shown = shortened(text, kept)
-    canvas.text((to_device[0] + (room - width if right else 0), to_device[1]), shown, colour, font)
+    canvas.text((position[0] + (room - width if right else 0), position[1]), shown, colour, font)
     return width
 
 

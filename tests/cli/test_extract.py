@@ -1,4 +1,4 @@
-"""`backbone extract`, from the command line to the files, with a small real model."""
+"""`backbone extract` end to end, with a small real model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def work_in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -51,20 +51,20 @@ def extract(*args: object) -> int:
     return run(["extract", *map(str, args), "-j", "0"])
 
 
-def expected(model: str, path: Path, **kwargs) -> tuple[torch.Tensor, ...]:
+def expected_maps(model: str, path: Path, **kwargs) -> tuple[torch.Tensor, ...]:
     backbone = AutoBackbone.from_pretrained(model, **kwargs)
     pixels = ImageProcessor.from_dict({"size": {"height": 32, "width": 32}})(str(path), return_tensors="pt")
     with torch.inference_mode():
         return backbone(**pixels).feature_maps
 
 
-def test_the_documented_example(model, photos, capsys):
+def test_documented_example(model, photos, capsys):
     assert extract("--model", model, "--out-indices", "0,1,2", photos / "0.png") == 0
-    maps = expected(model, photos / "0.png", out_indices=(0, 1, 2))
-    for stage, requested in zip(("stem", "stage1", "stage2"), maps, strict=True):
-        held = np.load(f"features/0.{stage}.npy")
-        assert held.shape == requested[0].shape and held.dtype == np.float32
-        assert np.abs(held - requested[0].numpy()).max() < 1e-4 * held.std()
+    maps = expected_maps(model, photos / "0.png", out_indices=(0, 1, 2))
+    for stage, expected in zip(("stem", "stage1", "stage2"), maps, strict=True):
+        saved = np.load(f"features/0.{stage}.npy")
+        assert saved.shape == expected[0].shape and saved.dtype == np.float32
+        assert np.abs(saved - expected[0].numpy()).max() < 1e-4 * saved.std()
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("1 done in 0:0")
@@ -82,7 +82,7 @@ def test_the_documented_example(model, photos, capsys):
         (["--out-indices", "all"], ["stem", "stage1", "stage2"]),
     ],
 )
-def test_stages(options, stages, model, photos):
+def test_choice_of_stages(options, stages, model, photos):
     assert extract("-m", model, photos / "0.png", "-q", *options) == 0
     assert sorted(path.name for path in Path("features").glob("*.npy")) == sorted(f"0.{s}.npy" for s in stages)
 
@@ -94,11 +94,11 @@ def test_dtypes_and_formats(model, photos):
     assert extract(*common, "-o", "b", "-f", "safetensors", "--dtype", "bfloat16", "--save-dtype", "bfloat16") == 0
     entry = read_entries(Path("b/0.safetensors"), "safetensors")["stage2"]
     assert entry.dtype == "bfloat16"
-    held, whole = read_array(Path("b/0.safetensors"), entry), expected(model, photos / "0.png")[0][0].numpy()
-    assert 0 < np.abs(held - whole).max() < 0.1 * whole.std()
+    saved, exact = read_array(Path("b/0.safetensors"), entry), expected_maps(model, photos / "0.png")[0][0].numpy()
+    assert 0 < np.abs(saved - exact).max() < 0.1 * exact.std()
 
 
-def test_other_sizes_and_pools(model, photos):
+def test_image_size_and_pool(model, photos):
     common = ["-m", model, photos / "0.png", "-q"]
     assert extract(*common, "-o", "a", "--image-size", "48x64") == 0
     assert np.load("a/0.stage2.npy").shape == (16, 12, 16)
@@ -107,18 +107,18 @@ def test_other_sizes_and_pools(model, photos):
 
 
 def test_random_weights(tmp_path, model, photos):
-    (tmp_path / "bare").mkdir()
+    (tmp_path / "config_only").mkdir()
     for name in ("config.json", "preprocessor_config.json"):
-        (tmp_path / "bare" / name).write_bytes((Path(model) / name).read_bytes())
-    assert extract("-m", "bare", photos / "0.png", "-q") == 3
+        (tmp_path / "config_only" / name).write_bytes((Path(model) / name).read_bytes())
+    assert extract("-m", "config_only", photos / "0.png", "-q") == 3
     assert not Path("features").exists()
-    assert extract("-m", "bare", photos / "0.png", "-q", "--random-init") == 0
-    assert extract("-m", "bare", photos / "0.png", "-q", "--random-init", "--seed", "1", "-o", "other") == 0
+    assert extract("-m", "config_only", photos / "0.png", "-q", "--random-init") == 0
+    assert extract("-m", "config_only", photos / "0.png", "-q", "--random-init", "--seed", "1", "-o", "other") == 0
     assert not np.array_equal(np.load("features/0.stage2.npy"), np.load("other/0.stage2.npy"))
 
 
 def test_json_and_exit_codes(model, photos, tmp_path, capsys):
-    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
     assert extract("-m", model, photos, tmp_path / "bad.jpg", "--json", "-q", "--root", "/") == 1
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
@@ -130,11 +130,11 @@ def test_json_and_exit_codes(model, photos, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_to_stdout(model, photos, capfdbinary):
+def test_output_to_stdout(model, photos, capfdbinary):
     assert extract("-m", model, photos / "0.png", "-o", "-") == 0
     captured = capfdbinary.readouterr()
-    held = np.load(io.BytesIO(captured.out))
-    assert np.abs(held - expected(model, photos / "0.png")[0][0].numpy()).max() < 1e-4 * held.std()
+    saved = np.load(io.BytesIO(captured.out))
+    assert np.abs(saved - expected_maps(model, photos / "0.png")[0][0].numpy()).max() < 1e-4 * saved.std()
     assert captured.err == b""
     assert extract("-m", model, photos / "0.png", "-o", "-", "-f", "safetensors", "--out-indices", "all") == 0
     header = capfdbinary.readouterr().out
@@ -143,24 +143,24 @@ def test_to_stdout(model, photos, capfdbinary):
 
 
 def test_paths_on_stdin(model, photos, monkeypatch):
-    listed = b"\0".join(os.fsencode(path) for path in sorted(photos.iterdir()))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
+    paths = b"\0".join(os.fsencode(path) for path in sorted(photos.iterdir()))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(paths)))
     assert extract("-m", model, "-0", "-", "-q") == 0
     assert len(list(Path("features").glob("*.npy"))) == 3
 
 
-def test_the_model_from_the_environment(model, photos, monkeypatch):
+def test_model_from_the_environment(model, photos, monkeypatch):
     monkeypatch.setenv("BACKBONE_MODEL", model)
     assert extract(photos / "0.png", "-q") == 0
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
-        (["PHOTOS"], 2, "Name a model with -m/--model"),
+        (["PHOTOS"], 2, "Give a model with -m/--model"),
         (["-m", "MODEL"], 2, "No inputs"),
-        (["-m", "MODEL", "", "PHOTOS"], 2, "An input is an empty text"),
-        (["-m", "MODEL", "PHOTOS", "-o", ""], 2, "--output is an empty text"),
+        (["-m", "MODEL", "", "PHOTOS"], 2, "An input is empty"),
+        (["-m", "MODEL", "PHOTOS", "-o", ""], 2, "--output is empty"),
         (["-m", "MODEL", "nope.jpg"], 2, "There is no file or folder 'nope.jpg'"),
         (["-m", "MODEL", "."], 2, "There are no images in '.'"),
         (["-m", "MODEL", "PHOTOS", "--out-features", "stage9"], 2, "Did you mean 'stage"),
@@ -171,15 +171,15 @@ def test_the_model_from_the_environment(model, photos, monkeypatch):
         (["-m", "MODEL", "PHOTOS", "--shard", "3/2"], 2, "counts from 1 to N"),
         (["-m", "MODEL", "PHOTOS", "--shard", "auto"], 2, "finds no job array"),
         (["-m", "MODEL", "PHOTOS", "-b", "0"], 2, "--batch-size must be at least 1"),
-        (["-m", "MODEL", "PHOTOS", "-b", "many"], 2, "--batch-size is a number or auto"),
+        (["-m", "MODEL", "PHOTOS", "-b", "many"], 2, "--batch-size must be a number or auto"),
         (["-m", "MODEL", "PHOTOS", "-0"], 2, "give `-` as an input"),
-        (["-m", "MODEL", "-", "-"], 2, "can be read once"),
+        (["-m", "MODEL", "-", "-"], 2, "can be read only once"),
         (["-m", "MODEL", "PHOTOS", "-o", "-"], 2, "there are 3"),
         (["-m", "MODEL", "PHOTOS/0.png", "-o", "-", "--json"], 2, "both write to standard output"),
         (["-m", "MODEL", "PHOTOS/0.png", "-o", "-", "--out-indices", "all"], 2, "one npy array"),
         (["-m", "MODEL", "PHOTOS/0.png", "-o", "-", "--layout", "stacked"], 2, "need a folder"),
         (["-m", "MODEL", "PHOTOS", "--device", "cuda:9"], 2, "There is no device 'cuda:9'"),
-        (["-m", "MODEL", "PHOTOS", "--device", "cpu,cpu"], 2, "names no device, or one twice"),
+        (["-m", "MODEL", "PHOTOS", "--device", "cpu,cpu"], 2, "has no device, or one twice"),
         (["-m", "MODEL", "PHOTOS", "--pool", "cls"], 2, "has no class token"),
         (["-m", "MODEL", "PHOTOS", "--nope"], 2, "No such option: --nope"),
         (["-m", "/no/model", "PHOTOS"], 3, "There is no folder '/no/model'"),
@@ -187,56 +187,56 @@ def test_the_model_from_the_environment(model, photos, monkeypatch):
         (["-m", "MODEL", "PHOTOS", "-o", "/dev/null/x"], 4, "can't be written"),
     ],
 )
-def test_errors_are_sentences(args, code, said, model, photos, capsys, monkeypatch):
+def test_error_messages(args, code, message, model, photos, capsys, monkeypatch):
     monkeypatch.delenv("BACKBONE_MODEL", raising=False)
-    words = [arg.replace("MODEL", model).replace("PHOTOS", str(photos)) for arg in args]
-    assert extract(*words) == code
+    args = [arg.replace("MODEL", model).replace("PHOTOS", str(photos)) for arg in args]
+    assert extract(*args) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert said in captured.err
+    assert message in captured.err
     assert "Traceback" not in captured.err
     assert not Path("features").exists()
 
 
-def test_a_terminal_gets_no_bytes(model, photos, capsys, monkeypatch):
+def test_binary_output_to_a_terminal_is_refused(model, photos, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert extract("-m", model, photos / "0.png", "-o", "-") == 2
     assert "a terminal can't show" in capsys.readouterr().err
 
 
-def test_a_dry_run(model, photos, capsys):
+def test_dry_run(model, photos, capsys):
     assert extract("-m", model, photos, "--dry-run", "--out-indices", "all", "--device", "cpu") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
-        "3 images, of which 3 are to be done, 4 at once",
-        "stage   shape of one  all images",
-        "stem    8 x 16 x 16   24.6 kB",
-        "stage1  8 x 16 x 16   24.6 kB",
-        "stage2  16 x 8 x 8    12.3 kB",
+        "3 images, 3 of them to do, in batches of 4",
+        "stage   shape per image  all images",
+        "stem    8 x 16 x 16      24.6 kB",
+        "stage1  8 x 16 x 16      24.6 kB",
+        "stage2  16 x 8 x 8       12.3 kB",
     ]
-    assert lines[5].startswith("61.4 kB in all; ") and lines[6].startswith("Time: about 0:")
+    assert lines[5].startswith("61.4 kB in total; ") and lines[6].startswith("Time: about 0:")
     assert not Path("features").exists()
     assert extract("-m", model, photos / "0.png", "-q") == 0
     assert extract("-m", model, photos, "--dry-run", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["images"], said["to_do"], said["bytes"]) == (3, 2, 2 * 4096)
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["images"], plan["to_do"], plan["bytes"]) == (3, 2, 2 * 4096)
     assert len(list(Path("features").glob("*.npy"))) == 1
 
 
-def test_details(model, photos, capsys):
+def test_verbose_details(model, photos, capsys):
     assert extract("-m", model, photos / "0.png", "-v") == 0
-    said = capsys.readouterr().err
-    assert f"Model: {model} (swin, files:" in said
-    assert "Stages: stage2" in said
+    err = capsys.readouterr().err
+    assert f"Model: {model} (swin, files:" in err
+    assert "Stages: stage2" in err
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_signals_end_a_run_in_order(name, model, tmp_path):
-    """A list that never ends, so that the run is sure to be there when the signal comes."""
+def test_run_ends_cleanly_on_a_signal(name, model, tmp_path):
+    """Standard input stays open, so the run is certain to be active when the signal arrives."""
     code = "import sys; from backbone_cli.cli import main; main()"
     command = [sys.executable, "-c", code, "extract", "-m", model, "-", "--json", "-b", "2", "-j", "1"]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    # What runs in the background of a script ignores Ctrl-C, and so do its children, unless they are told not to.
+    # Background jobs of a script ignore SIGINT, and so do their children unless they restore the default.
     process = subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for i in range(20):
         path = tmp_path / f"{i}.png"
@@ -245,16 +245,16 @@ def test_signals_end_a_run_in_order(name, model, tmp_path):
     process.stdin.flush()
     first = json.loads(process.stdout.readline())
     process.send_signal(getattr(signal, name))
-    said = process.communicate()[1]
+    err = process.communicate()[1]
     assert process.returncode == 130
-    assert b"Interrupted after " in said and b"Traceback" not in said
+    assert b"Interrupted after " in err and b"Traceback" not in err
     assert first["status"] == "done"
     lines = [json.loads(line) for line in Path("features/index.jsonl").read_text().splitlines()]
-    listed = {about["file"] for line in lines for about in line["outputs"].values()}
-    assert listed == {path.name for path in Path("features").glob("*.npy")}
+    indexed = {output["file"] for line in lines for output in line["outputs"].values()}
+    assert indexed == {path.name for path in Path("features").glob("*.npy")}
 
 
-def test_a_closed_pipe_ends_quietly(model, photos):
+def test_closed_pipe_ends_the_run_quietly(model, photos):
     command = (
         f"{sys.executable} -c 'from backbone_cli.cli import main; main()' extract -m {model} {photos} --json -q -b 1"
     )
@@ -263,15 +263,15 @@ def test_a_closed_pipe_ends_quietly(model, photos):
     assert process.stderr == ""
 
 
-def test_two_devices_write_what_one_does(model, photos, tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"no image")
+def test_two_devices_write_the_same_files_as_one(model, photos, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
     inputs = ["-m", model, photos, tmp_path / "bad.jpg", "--root", "/", "-q", "-b", "1", "--out-indices", "all"]
     assert extract(*inputs, "-o", "one") == 1
     assert extract(*inputs, "-o", "two", "--device", "cpu:0,cpu:1") == 1
     assert tree(Path("one")) == tree(Path("two"))
 
 
-def test_an_image_smaller_than_a_patch_costs_itself_alone(tmp_path, capsys):
+def test_image_smaller_than_a_patch_fails_alone(tmp_path, capsys):
     config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     AutoBackbone.from_config(config).save_pretrained("vit")
     ImageProcessor.from_dict({"do_resize": False, "do_center_crop": False}).save_pretrained("vit")

@@ -1,4 +1,4 @@
-"""The options of `backbone extract` are a promise: their names, their short names, their defaults."""
+"""The option names, short names and defaults of `backbone extract` are public and must not change by accident."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import typer
 from PIL import Image
 
-from backbone_cli.cli import app, options, run
+from backbone_cli.cli import app, options, panels, run
 from backbone_cli.configs.resnet import ResNetConfig
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline.request import Request
 
-PROMISED = {
+DOCUMENTED = {
     "--model -m": None,
     "--out-indices": None,
     "--out-features": None,
@@ -62,27 +62,35 @@ def parameters():
     return [parameter for parameter in command.params if parameter.param_type_name == "option"]
 
 
-def test_the_options_are_those_promised():
+def test_options_are_the_documented_ones():
     names = {" ".join(sorted(p.opts, key=lambda o: -len(o))): p.default for p in parameters() if p.name != "help"}
-    assert names == PROMISED
+    assert names == DOCUMENTED
     assert all(not parameter.secondary_opts for parameter in parameters())
 
 
-def test_the_choices_are_those_promised():
+def test_help_groups_the_options(capsys):
+    assert run(["extract", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line in {f"{panel}:" for panel in panels.ORDER}] == [
+        f"{panel}:" for panel in panels.ORDER
+    ]
+
+
+def test_choices_are_the_documented_ones():
     hints = get_type_hints(Request)
     assert {name: list(get_args(hints[name[2:].replace("-", "_")])) for name in CHOICES} == CHOICES
 
 
-def test_the_model_may_come_from_the_environment():
+def test_only_the_model_can_come_from_the_environment():
     assert {p.envvar for p in parameters() if p.envvar} == {"BACKBONE_MODEL"}
 
 
-def test_every_field_of_a_request_can_be_asked_for():
+def test_every_request_field_is_an_option():
     from backbone_cli.cli.extract import extract
 
-    asked = set(inspect.signature(extract).parameters)
-    assert {field.name for field in fields(Request)} - asked == set()
-    assert asked - {field.name for field in fields(Request)} == {"dry_run", "as_json", "quiet", "verbose"}
+    parameter_names = set(inspect.signature(extract).parameters)
+    assert {field.name for field in fields(Request)} - parameter_names == set()
+    assert parameter_names - {field.name for field in fields(Request)} == {"dry_run", "as_json", "quiet", "verbose"}
 
 
 @pytest.mark.parametrize(
@@ -103,15 +111,15 @@ def test_every_field_of_a_request_can_be_asked_for():
         ({"RANK": "2", "WORLD_SIZE": "3"}, (3, 3)),
     ],
 )
-def test_job_arrays(environ, shard):
+def test_shard_of_a_job_array(environ, shard):
     assert options.parse_shard("auto", environ) == shard
 
 
-def test_shards_by_hand():
+def test_explicit_shards():
     assert options.parse_shard("3/8") == (3, 8)
     assert options.parse_shard(None) is None
     for text in ("3", "a/b", "3/8/1", "-1/3"):
-        with pytest.raises(UsageError, match="as in 3/8"):
+        with pytest.raises(UsageError, match="must be I/N, for example 3/8"):
             options.parse_shard(text)
     with pytest.raises(UsageError, match="no job array"):
         options.parse_shard("auto", {"RANK": "1"})
@@ -133,7 +141,7 @@ LONG = "9" * 5000
         ("--out-indices", f"0-{LONG}"),
     ],
 )
-def test_numbers_that_are_too_large(option, value, tmp_path, monkeypatch, capsys):
+def test_numbers_that_are_too_large_are_refused(option, value, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]).save_pretrained(tmp_path)
     Image.new("RGB", (20, 10)).save("a.png")
@@ -141,9 +149,9 @@ def test_numbers_that_are_too_large(option, value, tmp_path, monkeypatch, capsys
     assert len(capsys.readouterr().err) < 500
 
 
-def test_a_model_of_four_channels(tmp_path, monkeypatch, capsys):
+def test_model_with_four_input_channels(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ResNetConfig(num_channels=4, embedding_size=8, hidden_sizes=[8], depths=[1]).save_pretrained(tmp_path)
     Image.new("RGB", (20, 10)).save("a.png")
     assert run(["extract", "-m", str(tmp_path), "a.png", "--random-init"]) == 3
-    assert "takes images of 4 channels" in capsys.readouterr().err
+    assert "takes images with 4 channels" in capsys.readouterr().err

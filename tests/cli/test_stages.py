@@ -17,7 +17,7 @@ def swin(tmp_path):
     return str(tmp_path / "swin")
 
 
-def test_the_table(swin, capsys):
+def test_table(swin, capsys):
     assert run(["stages", swin]) == 0
     assert capsys.readouterr().out == (
         f"{swin}  (swin, 224x224 pixels)\n"
@@ -32,13 +32,13 @@ def test_the_table(swin, capsys):
 
 def test_json(swin, capsys):
     assert run(["stages", swin, "--json", "--image-size", "97x131"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert list(said) == ["model", "family", "image_size", "stages"]
-    assert (said["model"], said["family"], said["image_size"]) == (swin, "swin", [97, 131])
-    assert said["stages"][2] == {"index": 2, "name": "stage2", "channels": 192, "stride": 8, "shape": [192, 13, 17]}
+    summary = json.loads(capsys.readouterr().out)
+    assert list(summary) == ["model", "family", "image_size", "stages"]
+    assert (summary["model"], summary["family"], summary["image_size"]) == (swin, "swin", [97, 131])
+    assert summary["stages"][2] == {"index": 2, "name": "stage2", "channels": 192, "stride": 8, "shape": [192, 13, 17]}
 
 
-def test_a_relative_folder_and_no_network(tmp_path, monkeypatch, capsys):
+def test_relative_folder_needs_no_network(tmp_path, monkeypatch, capsys):
     ResNetConfig().save_pretrained(tmp_path / "net")
     monkeypatch.chdir(tmp_path)
     assert run(["stages", "./net"]) == 0
@@ -47,7 +47,7 @@ def test_a_relative_folder_and_no_network(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
         (["stages"], 2, "Missing argument"),
         (["stages", "MODEL", "--image-size", "big"], 2, "not an image size"),
@@ -56,19 +56,19 @@ def test_a_relative_folder_and_no_network(tmp_path, monkeypatch, capsys):
         (["stages", "some/model", "--offline"], 3, "not in the cache"),
         (["stages", "EMPTY"], 3, "no config.json"),
         (["stagse"], 2, "No such command"),
-        (["stages", ""], 2, "empty text"),
+        (["stages", ""], 2, "The model is empty"),
     ],
 )
-def test_errors_are_sentences(args, code, said, swin, tmp_path, capsys):
+def test_error_messages(args, code, message, swin, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    places = {"MODEL": swin, "EMPTY": str(tmp_path / "empty")}
-    assert run([places.get(arg, arg) for arg in args]) == code
+    folders = {"MODEL": swin, "EMPTY": str(tmp_path / "empty")}
+    assert run([folders.get(arg, arg) for arg in args]) == code
     out, err = capsys.readouterr()
-    assert said in err and "Traceback" not in err and not out
+    assert message in err and "Traceback" not in err and not out
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ("not json", "can't be read as JSON"),
         ("[]", "should hold a JSON object"),
@@ -79,32 +79,32 @@ def test_errors_are_sentences(args, code, said, swin, tmp_path, capsys):
         ('{"model_type": "resnet", "layer_type": "odd"}', "layer_type='odd' is not supported"),
     ],
 )
-def test_configs_that_make_no_sense(config, said, tmp_path, capsys):
+def test_invalid_configs_are_refused(config, message, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config)
     assert run(["stages", str(tmp_path)]) == 3
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_an_image_size_that_leaves_nothing_of_a_stage(tmp_path, capsys):
+def test_image_size_too_small_for_a_stage(tmp_path, capsys):
     Dinov2Config().save_pretrained(tmp_path)
     assert run(["stages", str(tmp_path), "--image-size", "8"]) == 2
-    printed = capsys.readouterr()
-    assert "8x8 pixels is too small" in printed.err and not printed.out
+    captured = capsys.readouterr()
+    assert "8x8 pixels is too small" in captured.err and not captured.out
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a/" + "b" * 300])
-def test_a_name_that_is_too_long(name, capsys):
+def test_name_that_is_too_long(name, capsys):
     assert run(["stages", name]) == 3
     assert "folder" in capsys.readouterr().err
 
 
-def test_json_that_is_too_deep(tmp_path, capsys):
+def test_json_nested_too_deeply(tmp_path, capsys):
     (tmp_path / "config.json").write_text("[" * 100_000)
     assert run(["stages", str(tmp_path)]) == 3
     assert "can't be read as JSON" in capsys.readouterr().err
 
 
-def test_a_processor_that_is_refused_is_not_needed(tmp_path, capsys):
+def test_unsupported_processor_does_not_matter(tmp_path, capsys):
     VitDetConfig(image_size=64, hidden_size=24, num_attention_heads=2, num_hidden_layers=2).save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "VitMatteImageProcessor"}')
     assert run(["stages", str(tmp_path)]) == 0

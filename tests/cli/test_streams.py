@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed, left by their reader, or that can't take every letter."""
+"""Standard streams that are full, closed, closed by their reader, or that can't encode every character."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 RESNET = "fixtures/models/resnet-micro"
 HOPPER = "fixtures/photos/grace_hopper.jpg"
 FULL = Path("/dev/full")
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
 def backbone(*args: object, **options) -> subprocess.CompletedProcess[str]:
@@ -21,25 +21,25 @@ def backbone(*args: object, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, encoding="utf-8", errors="surrogateescape", **streams)
 
 
-WRITES = [["extract", "-m", RESNET, HOPPER, "-o", "-", "-q"], ["stages", RESNET], ["--help"], ["stages", "--help"]]
+COMMANDS = [["extract", "-m", RESNET, HOPPER, "-o", "-", "-q"], ["stages", RESNET], ["--help"], ["stages", "--help"]]
 
 
 @needs_full
-@pytest.mark.parametrize("args", WRITES, ids=" ".join)
-def test_standard_output_is_full(args):
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
+def test_full_standard_output(args):
     with FULL.open("w") as full:
-        done = backbone(*args, stdout=full)
-    assert done.returncode == 4
-    assert done.stderr == "Error: Standard output can't be written (No space left on device).\n"
+        process = backbone(*args, stdout=full)
+    assert process.returncode == 4
+    assert process.stderr == "Error: Standard output can't be written (No space left on device).\n"
 
 
-@pytest.mark.parametrize("args", WRITES, ids=" ".join)
-def test_the_reader_of_standard_output_is_gone(args):
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = backbone(*args, stdout=writing)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (130, "")
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
+def test_standard_output_closed_by_its_reader(args):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = backbone(*args, stdout=write_end)
+    os.close(write_end)
+    assert (process.returncode, process.stderr) == (130, "")
 
 
 @needs_full
@@ -52,27 +52,27 @@ def test_the_reader_of_standard_output_is_gone(args):
         (["stages", RESNET, "--verbose"], 0),
     ],
 )
-def test_standard_error_is_full(args, code):
+def test_full_standard_error(args, code):
     with FULL.open("w") as full:
         assert backbone(*args, stderr=full).returncode == code
 
 
-def test_standard_input_is_closed():
-    done = backbone("extract", "-", "-m", RESNET, preexec_fn=lambda: os.close(0))
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: Standard input is closed")
+def test_closed_standard_input():
+    process = backbone("extract", "-", "-m", RESNET, preexec_fn=lambda: os.close(0))
+    assert process.returncode == 2
+    assert process.stderr.startswith("Error: Standard input is closed")
 
 
-@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "\\xfc\\u540d\\udcff"), ("utf-8", "\u00fc\u540d\\udcff")])
-def test_names_that_standard_output_can_not_encode(encoding, shown, tmp_path):
+@pytest.mark.parametrize(("encoding", "escaped"), [("ascii", "\\xfc\\u540d\\udcff"), ("utf-8", "\u00fc\u540d\\udcff")])
+def test_names_that_standard_output_cannot_encode(encoding, escaped, tmp_path):
     name = "\u00fc\u540d\udcff"
-    path = tmp_path / f"{name}.npy"
-    path.write_bytes(b"nothing")
-    whole = tmp_path / f"whole-{name}.npy"
-    whole.write_bytes(npy())
-    done = backbone("inspect", path, whole, env=os.environ | {"PYTHONIOENCODING": encoding})
-    assert done.returncode == 1
-    assert f"whole-{shown}.npy" in done.stdout and f"/{shown}.npy is damaged" in done.stderr
+    damaged = tmp_path / f"{name}.npy"
+    damaged.write_bytes(b"nothing")
+    intact = tmp_path / f"intact-{name}.npy"
+    intact.write_bytes(npy())
+    process = backbone("inspect", damaged, intact, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert process.returncode == 1
+    assert f"intact-{escaped}.npy" in process.stdout and f"/{escaped}.npy is damaged" in process.stderr
 
 
 def npy() -> bytes:

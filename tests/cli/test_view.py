@@ -1,4 +1,4 @@
-"""`backbone view`, on the small models and photos that come with the source."""
+"""`backbone view`, with the small models and photos in `fixtures`."""
 
 import shutil
 import tarfile
@@ -27,7 +27,7 @@ def features(tmp_path_factory):
     return folder
 
 
-def test_a_sheet_is_the_same_every_time(tmp_path):
+def test_sheet_is_deterministic(tmp_path):
     for name in ("one.png", "two.png"):
         assert view(HOPPER, "-m", SWIN, "-o", tmp_path / name) == 0
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
@@ -35,24 +35,24 @@ def test_a_sheet_is_the_same_every_time(tmp_path):
         assert sheet.height > 5 * 224  # all five stages
 
 
-def test_one_picture_for_all_or_one_for_each(tmp_path):
+def test_one_picture_for_all_photos_or_one_per_photo(tmp_path):
     assert view(PHOTOS, "-m", SWIN, "--out-indices", "-1", "-o", tmp_path / "all.PNG") == 0
     assert view(PHOTOS, "-m", SWIN, "--out-features", "stage4", "--theme", "light", "-o", f"{tmp_path}/each/") == 0
-    each = sorted(path.relative_to(tmp_path / "each").as_posix() for path in tmp_path.glob("each/**/*.png"))
-    assert each == ["drawn/harbour.png", "drawn/shapes.png", "grace_hopper.png"]
-    with Image.open(tmp_path / "all.PNG") as whole, Image.open(tmp_path / "each/grace_hopper.png") as one:
-        assert whole.size == (one.width, 3 * one.height)
-        assert sum(one.getpixel((0, 0))) > 700 > sum(whole.getpixel((0, 0)))
+    names = sorted(path.relative_to(tmp_path / "each").as_posix() for path in tmp_path.glob("each/**/*.png"))
+    assert names == ["drawn/harbour.png", "drawn/shapes.png", "grace_hopper.png"]
+    with Image.open(tmp_path / "all.PNG") as combined, Image.open(tmp_path / "each/grace_hopper.png") as single:
+        assert combined.size == (single.width, 3 * single.height)
+        assert sum(single.getpixel((0, 0))) > 700 > sum(combined.getpixel((0, 0)))
 
 
 def test_extracted_features_need_no_model(features, tmp_path, monkeypatch):
     assert view(HOPPER, "-m", SWIN, "--out-features", "stage2,stage4", "-o", tmp_path / "model.png") == 0
-    monkeypatch.setattr("backbone_cli.view.photos.Eye", None)
+    monkeypatch.setattr("backbone_cli.view.photos.FeatureViewer", None)
     assert view(features, "--image", "grace_hopper", "-o", tmp_path / "features.png") == 0
     assert (tmp_path / "features.png").read_bytes() == (tmp_path / "model.png").read_bytes()
 
 
-def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys):
+def test_features_of_deleted_photos(features, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(features, "features")
     index = Path("features/index.jsonl")
@@ -64,17 +64,17 @@ def test_features_whose_photos_are_gone(features, tmp_path, monkeypatch, capsys)
 
 
 def test_names_with_control_characters(tmp_path, capsys):
-    odd = tmp_path / "a\nb\t\x1b[31m.jpg"
-    shutil.copy(HOPPER, odd)
-    assert view(odd, "-m", SWIN, "--out-indices", "4", "-o", tmp_path / "x.png") == 0
-    assert view(odd, "-m", SWIN, "--out-indices", "4", "-o", f"{tmp_path}/out/") == 0
-    assert (tmp_path / f"out/{odd.stem}.png").read_bytes() == (tmp_path / "x.png").read_bytes()
+    photo = tmp_path / "a\nb\t\x1b[31m.jpg"
+    shutil.copy(HOPPER, photo)
+    assert view(photo, "-m", SWIN, "--out-indices", "4", "-o", tmp_path / "x.png") == 0
+    assert view(photo, "-m", SWIN, "--out-indices", "4", "-o", f"{tmp_path}/out/") == 0
+    assert (tmp_path / f"out/{photo.stem}.png").read_bytes() == (tmp_path / "x.png").read_bytes()
     capsys.readouterr()
-    assert view(odd, "-m", SWIN, "--out-indices", "4") == 0
-    assert capsys.readouterr().out.startswith(r"a\nb\t\x1b[31m, seen at")
+    assert view(photo, "-m", SWIN, "--out-indices", "4") == 0
+    assert capsys.readouterr().out.startswith(r"a\nb\t\x1b[31m, resized to")
 
 
-def test_features_of_a_timm_model(tmp_path, capsys):
+def test_features_from_a_timm_model(tmp_path, capsys):
     args = ["extract", HOPPER, "-m", "test_resnet", "--random-init", "-o", str(tmp_path / "f"), "-q", "-j", "0"]
     assert run(args) == 0
     assert view(HOPPER, "-m", "test_resnet", "--random-init", "--out-indices", "-1", "-o", tmp_path / "model.png") == 0
@@ -93,13 +93,13 @@ def test_features_of_photos_in_a_tar(tmp_path, capsys, monkeypatch):
     assert run(["extract", tar_path, *args, "-o", str(tmp_path / "f"), "-q", "-j", "0"]) == 0
     assert view(tar_path, *args, "-o", tmp_path / "model.png") == 0
     assert view(tmp_path / "f", "-o", tmp_path / "features.png") == 0
-    with Image.open(tmp_path / "features.png") as features, Image.open(tmp_path / "model.png") as seen:
-        for photo in ((40, 180, 264, 404), (40, 180 + seen.height // 2, 264, 404 + seen.height // 2)):
-            assert features.crop(photo).tobytes() == seen.crop(photo).tobytes()
+    with Image.open(tmp_path / "features.png") as saved, Image.open(tmp_path / "model.png") as computed:
+        for box in ((40, 180, 264, 404), (40, 180 + computed.height // 2, 264, 404 + computed.height // 2)):
+            assert saved.crop(box).tobytes() == computed.crop(box).tobytes()
     assert "grey" not in capsys.readouterr().err
 
 
-def test_a_page(tmp_path, capsys):
+def test_html_page(tmp_path, capsys):
     assert view(HOPPER, "-m", SWIN, "-o", tmp_path / "page.html", "--theme", "dark") == 0
     text = (tmp_path / "page.html").read_text()
     assert 'data-theme="dark"' in text and SWIN in text
@@ -108,16 +108,16 @@ def test_a_page(tmp_path, capsys):
     assert "larger --max-size" in capsys.readouterr().err
 
 
-def test_without_a_terminal_it_is_a_table(capsys):
+def test_table_without_a_terminal(capsys):
     assert view(HOPPER, "-m", SWIN, "--out-indices", "3,4") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "grace_hopper, seen at 224x224 pixels"
+    assert lines[0] == "grace_hopper, resized to 224x224 pixels"
     assert lines[1].split() == ["stage", "shape", "stride", "min", "mean", "max", "std"]
     assert lines[2].split()[:7] == ["stage3", "64", "x", "14", "x", "14", "16"]
     assert len(lines) == 4
 
 
-def test_in_a_terminal_it_is_a_preview(capsys, monkeypatch):
+def test_preview_in_a_terminal(capsys, monkeypatch):
     for name, value in (("FORCE_COLOR", "1"), ("COLORTERM", "truecolor"), ("TERM", "xterm"), ("COLUMNS", "80")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -129,9 +129,9 @@ def test_in_a_terminal_it_is_a_preview(capsys, monkeypatch):
     assert "▀" not in capsys.readouterr().out
 
 
-def test_a_bad_photo_costs_that_photo(tmp_path, capsys):
+def test_unreadable_photo_fails_alone(tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"not an image")
     assert view(bad, HOPPER, "-m", SWIN, "--out-indices", "4") == 1
     out, err = capsys.readouterr()
     assert "grace_hopper" in out and str(bad) in err
@@ -140,38 +140,38 @@ def test_a_bad_photo_costs_that_photo(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
-        ([HOPPER], 2, "Name a model"),
+        ([HOPPER], 2, "Give a model"),
         ([HOPPER, "-m", "/no/model"], 3, "There is no folder"),
         ([HOPPER, "-m", SWIN, "--out-features", "stage9"], 2, "Did you mean 'stage"),
-        ([HOPPER, "-m", SWIN, "-o", "out.gif"], 2, "is no .png or .html file"),
-        ([HOPPER, "-m", SWIN, "-o", "/no/where/out.png"], 2, "There is no folder '/no/where'"),
+        ([HOPPER, "-m", SWIN, "-o", "out.gif"], 2, "is not a .png or .html file"),
+        ([HOPPER, "-m", SWIN, "-o", "/no/where/out.png"], 2, "The folder '/no/where' for 'out.png' does not exist"),
         ([HOPPER, "-m", SWIN, "-o", "FEATURES/backbone.json/"], 4, "can't be written"),
-        ([HOPPER, "-m", SWIN, "-o", ""], 2, "empty text"),
-        (["", HOPPER, "-m", SWIN], 2, "empty text"),
+        ([HOPPER, "-m", SWIN, "-o", ""], 2, "--output is empty"),
+        (["", HOPPER, "-m", SWIN], 2, "An input is empty"),
         ([HOPPER, "-m", SWIN, "--max-size", "big"], 2, "--max-size"),
-        ([HOPPER, "-m", SWIN, "--image", "x"], 2, "--image chooses among extracted features"),
+        ([HOPPER, "-m", SWIN, "--image", "x"], 2, "--image chooses from a features folder"),
         (["no.jpg", "-m", SWIN], 2, "There is no file or folder 'no.jpg'"),
         (["FEATURES", "--image", "grace_hoper"], 2, "Did you mean 'grace_hopper'"),
         (["FEATURES", "--out-features", "stage1"], 2, "no stage 'stage1'"),
     ],
 )
-def test_errors_are_sentences(args, code, said, features, capsys, monkeypatch):
+def test_error_messages(args, code, message, features, capsys, monkeypatch):
     monkeypatch.delenv("BACKBONE_MODEL", raising=False)
     assert view(*(arg.replace("FEATURES", str(features)) for arg in args)) == code
     err = capsys.readouterr().err
-    assert said in err and "unforeseen" not in err
+    assert message in err and "Unexpected error" not in err
 
 
-def test_pooled_features_can_not_be_looked_at(tmp_path, capsys):
+def test_pooled_features_are_refused(tmp_path, capsys):
     args = [HOPPER, "-m", SWIN, "--pool", "mean", "-o", str(tmp_path / "f"), "-q", "-j", "0"]
     assert run(["extract", *args]) == 0
     assert view(tmp_path / "f") == 2
     assert "--pool none" in capsys.readouterr().err
 
 
-def test_more_photos_than_anyone_can_look_at(tmp_path, capsys):
+def test_too_many_photos_are_refused(tmp_path, capsys):
     for i in range(65):
         (tmp_path / f"{i}.jpg").touch()
     assert view(tmp_path, "-m", SWIN) == 2

@@ -1,4 +1,4 @@
-"""A hub of one machine: enough of the Hugging Face hub's protocol for the real client, on a port of its own."""
+"""A local Hub: enough of the Hugging Face Hub's protocol for the real client, on a free local port."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Repository:
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
-    refuses: tuple[int, str, str] | None = None
-    """Status, error code and message for who has no token."""
+    refusal: tuple[int, str, str] | None = None
+    """Status, error code and message for requests without a token."""
 
     def commit(self, files: Mapping[str, bytes] | Path, branch: str = "main") -> str:
-        """Make these files (all files of a folder) what a branch points to."""
+        """Commit these files (or all files of a folder) to a branch. Returns the commit's name."""
         if isinstance(files, Path):
             files = {str(path.relative_to(files)): path.read_bytes() for path in files.rglob("*") if path.is_file()}
         name = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
@@ -33,28 +33,28 @@ class Repository:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The connection ends after this many bytes."""
+class Disconnect:
+    """The connection is closed after this many bytes."""
 
     after: int
 
 
 @dataclass
 class Hub:
-    """Repositories by name, the requests that came (`"GET /org/model/resolve/main/config.json"`), and mischief."""
+    """Repositories by name, the received requests (`"GET /org/model/resolve/main/config.json"`), and faults."""
 
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     tokens: set[str | None] = field(default_factory=set)
-    mischief: dict[str, list[int | Cut]] = field(default_factory=dict)
-    """What befalls the next requests for a file: a status is answered, or the connection is cut."""
+    faults: dict[str, list[int | Disconnect]] = field(default_factory=dict)
+    """Faults in the next requests for a file: a status to answer with, or a disconnect."""
 
     def repository(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository())
 
     def fetched(self) -> list[str]:
-        """The names of the files whose content was asked for."""
+        """The names of the files whose content was requested."""
         return [request.rpartition("/")[2] for request in self.requests if request.startswith("GET ")]
 
 
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        if self.path.startswith("/api/"):  # what the client asks for itself, once a day, is not about any model
+        if self.path.startswith("/api/"):  # the client's own daily request, unrelated to any model
             return self.refuse(404, "", "")
         self.hub.requests.append(f"{self.command} {self.path}")
         self.hub.tokens.add(self.headers.get("Authorization"))
@@ -77,8 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         repository = self.hub.repositories.get(match["repo"]) if match else None
         if match is None or repository is None:
             return self.refuse(404, "RepoNotFound", "Repository not found")
-        if repository.refuses and "Authorization" not in self.headers:
-            return self.refuse(*repository.refuses)
+        if repository.refusal and "Authorization" not in self.headers:
+            return self.refuse(*repository.refusal)
         revision = unquote(match["revision"])
         commit = repository.branches.get(revision, revision)
         if commit not in repository.commits:
@@ -86,11 +86,11 @@ class Handler(BaseHTTPRequestHandler):
         content = repository.commits[commit].get(unquote(match["file"]))
         if content is None:
             return self.refuse(404, "EntryNotFound", "Entry not found", commit)
-        waiting = self.hub.mischief.get(match["file"], [])
-        trouble = waiting.pop(0) if waiting and (self.command == "GET" or isinstance(waiting[0], int)) else None
-        if isinstance(trouble, int):
-            return self.refuse(trouble, "", "Try again later")
-        return self.send(content, commit, trouble)
+        faults = self.hub.faults.get(match["file"], [])
+        fault = faults.pop(0) if faults and (self.command == "GET" or isinstance(faults[0], int)) else None
+        if isinstance(fault, int):
+            return self.refuse(fault, "", "Try again later")
+        return self.send(content, commit, fault)
 
     def refuse(self, status: int, code: str, message: str, commit: str = "") -> None:
         self.send_response(status)
@@ -101,27 +101,27 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def send(self, content: bytes, commit: str, cut: Cut | None) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        self.send_response(206 if asked else 200)
-        if asked:
+    def send(self, content: bytes, commit: str, fault: Disconnect | None) -> None:
+        byte_range = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(byte_range[1]) if byte_range else 0
+        self.send_response(206 if byte_range else 200)
+        if byte_range:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("X-Repo-Commit", commit)
         self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(content[start:] if cut is None else content[start : start + cut.after])
-            self.close_connection = cut is not None
+            self.wfile.write(content[start:] if fault is None else content[start : start + fault.after])
+            self.close_connection = fault is not None
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the requests are kept."""
+        """Log nothing; the requests are recorded in the Hub."""
 
 
 @contextmanager
 def serve() -> Iterator[Hub]:
-    """A hub that answers until the block ends."""
+    """A Hub that answers until the block ends."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
     server.daemon_threads = True
