@@ -106,8 +106,8 @@ class ImageProcessor(ProcessorSettings):
         """In float64, as transformers does in numpy."""
         if not self.do_rescale:
             return pixels
-        scale_resize = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
-        return scale_resize - np.float32(1) if self.rescale_offset else scale_resize
+        scaled = (pixels.astype(np.float64) * self.rescale_factor).astype(np.float32)
+        return scaled - np.float32(1) if self.rescale_offset else scaled
 
     def scale(self, pixels: Floats, unit: float = 1) -> Floats:
         """Normalize (3, ...) by mean and standard deviation, which are given in this unit."""

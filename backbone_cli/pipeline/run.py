@@ -94,7 +94,7 @@ def run_to_stdout(job: Job, load: Callable[[], ComputeMaps]) -> Generator[Event,
     yield Started(1)
     start = time.perf_counter()
     try:
-        _, maps = compute_one(job.decoder(), load(), item)
+        _, maps = compute_one(job.decoder(), lambda pixels: load()(pixels), item)  # loads only what can be used
         outputs = make_sink(job).write(item, maps)
     except ImageError as error:
         yield Finished(item.source, item.name, "failed", error=str(error))

@@ -109,6 +109,6 @@ def per_channel_values(values: float | Sequence[float]) -> tuple[float, ...]:
     return listed * (3 // len(listed))
 
 
-def center_offset(to_size_dict: int, side: int) -> int:
+def center_offset(window: int, side: int) -> int:
     """Where a centered window begins on a side; negative if the side is shorter."""
-    return round((side - to_size_dict) / 2) if side >= to_size_dict else -((to_size_dict - side) // 2)
+    return round((side - window) / 2) if side >= window else -((window - side) // 2)

@@ -46,7 +46,7 @@ def page(photos: Sequence[PhotoFeatures], model: str, strides: Mapping[str, int]
         "photos": pictures,
         "stages": stages,
         "ramp": to_base64(ramp()),
-        "facts": accuracy_note(stages),
+        "accuracy": accuracy_note(stages),
     }
     values = {
         "theme": theme,

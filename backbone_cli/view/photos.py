@@ -115,10 +115,10 @@ def load_saved_photos(features: Features, names: Sequence[str], stages: Sequence
         yield PhotoFeatures(name, find_picture(decode, items[features.source(name)], (size[0], size[1])), maps)
 
 
-def find_items(wanted: Collection[str]) -> dict[str, Item]:
+def find_items(sources: Collection[str]) -> dict[str, Item]:
     """Items to read the photos with these sources; each tar is scanned once for all its members."""
-    items = {source: Item(source, source, source) for source in wanted}
-    ends = ((source, match.end()) for source in wanted for match in re.finditer(r"\.tar(?=/)", source, re.IGNORECASE))
+    items = {source: Item(source, source, source) for source in sources}
+    ends = ((source, match.end()) for source in sources for match in re.finditer(r"\.tar(?=/)", source, re.IGNORECASE))
     for tar in {source[:end] for source, end in ends}:
         items |= {item.source: item for item in Sources((tar,)) if item.source in items}
     return items

@@ -1,4 +1,4 @@
-"""Files that are not what their names say are told from whole ones, whatever their headers hold."""
+"""npy and safetensors files: intact ones are read, and damaged ones are recognized, even with invalid headers."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pytest
 
 from backbone_cli.output.formats import DamagedFile, read_array, read_entries, write_npy, write_safetensors
 
-from .stub import extract, tree
+from ..pipeline.stub import extract, tree
 
 
-def npy(path: Path, header: str, data: bytes = bytes(16)) -> Path:
+def make_npy(path: Path, header: str, data: bytes = bytes(16)) -> Path:
     text = header.encode().ljust(117) + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data)
     return path
 
 
-def safetensors(path: Path, header: object, data: bytes = bytes(16)) -> Path:
+def make_safetensors(path: Path, header: object, data: bytes = bytes(16)) -> Path:
     text = header.encode() if isinstance(header, str) else json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return path
 
 
-def about(**changed: object) -> dict[str, object]:
-    return {"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]} | changed}
+def make_header(**changes: object) -> dict[str, object]:
+    return {"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]} | changes}
 
 
-def test_whole_files_are_read(tmp_path):
+def test_intact_files_are_read(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     with (tmp_path / "x.npy").open("wb") as file:
         write_npy(file, array, "float32")
@@ -56,50 +56,50 @@ def test_whole_files_are_read(tmp_path):
         "((((",
     ],
 )
-def test_npy_headers_that_make_no_sense(header, tmp_path):
+def test_invalid_npy_headers_are_refused(header, tmp_path):
     with pytest.raises(DamagedFile, match="its header can't be read"):
-        read_entries(npy(tmp_path / "x.npy", header), "npy")
+        read_entries(make_npy(tmp_path / "x.npy", header), "npy")
 
 
 @pytest.mark.parametrize(
     "header",
     [
-        about(data_offsets=[]),
-        about(data_offsets=[0]),
-        about(data_offsets=[16, 0]),
-        about(data_offsets=[-16, 0]),
-        about(data_offsets=[0, 8]),
-        about(data_offsets=[0.0, 16]),
-        about(shape="x"),
-        about(shape=[1.5]),
-        about(shape=[[1]]),
-        about(shape=[-1, -1]),
-        about(shape=[True, 4]),
-        about(shape=[0, 1 << 70], data_offsets=[0, 0]),
-        about(shape=[1] * 99, data_offsets=[0, 4]),
-        about(dtype="I64"),
-        about(dtype=[]),
+        make_header(data_offsets=[]),
+        make_header(data_offsets=[0]),
+        make_header(data_offsets=[16, 0]),
+        make_header(data_offsets=[-16, 0]),
+        make_header(data_offsets=[0, 8]),
+        make_header(data_offsets=[0.0, 16]),
+        make_header(shape="x"),
+        make_header(shape=[1.5]),
+        make_header(shape=[[1]]),
+        make_header(shape=[-1, -1]),
+        make_header(shape=[True, 4]),
+        make_header(shape=[0, 1 << 70], data_offsets=[0, 0]),
+        make_header(shape=[1] * 99, data_offsets=[0, 4]),
+        make_header(dtype="I64"),
+        make_header(dtype=[]),
         {"a": 3},
         ["a"],
         "[" * 100_000,
         '{"\\ud800": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}',
-        "no JSON",
+        "not JSON",
     ],
     ids=lambda header: str(header)[:60],
 )
-def test_safetensors_headers_that_make_no_sense(header, tmp_path):
+def test_invalid_safetensors_headers_are_refused(header, tmp_path):
     with pytest.raises(DamagedFile, match="its header can't be read"):
-        read_entries(safetensors(tmp_path / "x.safetensors", header), "safetensors")
+        read_entries(make_safetensors(tmp_path / "x.safetensors", header), "safetensors")
 
 
 @pytest.mark.parametrize("form", ["npy", "safetensors"])
-def test_a_stack_that_is_damaged_is_made_again(form, model, photos, out):
+def test_damaged_stack_is_written_again(form, model, photos, out):
     options = {"model": model, "output": str(out), "layout": "stacked", "format": form}
     extract(photos, **options)
-    whole = tree(out)
+    before = tree(out)
     if form == "npy":
-        npy(out / "stage2.npy", "((((")
+        make_npy(out / "stage2.npy", "((((")
     else:
-        safetensors(out / "features.safetensors", about(shape=[[1]]))
+        make_safetensors(out / "features.safetensors", make_header(shape=[[1]]))
     assert {event.status for event in extract(photos, **options)} == {"done"}
-    assert tree(out) == whole
+    assert tree(out) == before

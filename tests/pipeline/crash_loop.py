@@ -1,9 +1,10 @@
-"""A process that starts the same run again and again, each time in a child that dies on the way.
+"""Run the same command again and again in child processes that are killed part-way.
 
-    python -m tests.pipeline.doomed MODEL PHOTOS OUTPUT LAYOUT HOW
+    python -m tests.pipeline.crash_loop MODEL PHOTOS OUTPUT LAYOUT WHEN
 
-`HOW` is `cpu`: after some share of the processor time that a whole run takes, twenty times. Or it is `calls`: before
-each single call that changes the disk, in order, until a run has none left. Prints how often a child died.
+`WHEN` is `cpu`: kill twenty children, each after a random share of the processor time that a whole run takes. Or it is
+`calls`: kill the first child before its first call that changes the disk, the second before its second such call, and
+so on, until a run has no calls left. Prints how many children were killed.
 """
 
 from __future__ import annotations
@@ -23,70 +24,70 @@ from .stub import extract
 
 
 def check(folder: Path, images: int) -> None:
-    """Every file under a final name is whole, and every line in an index has its files."""
+    """Check that every file under its final name is intact, and that every line in an index has its files."""
     for path in folder.rglob("[!.]*.npy"):
         assert path.read_bytes()[:6] == b"\x93NUMPY", path
     for path in index_files(folder):
         for line in read_lines(path):
-            for stage, about in line["outputs"].items():
-                rows = [images] if "row" in about else []
-                assert is_intact(folder / about["file"], {stage: (*rows, *about["shape"])}, "float32"), about
+            for stage, output in line["outputs"].items():
+                rows = [images] if "row" in output else []
+                assert is_intact(folder / output["file"], {stage: (*rows, *output["shape"])}, "float32"), output
 
 
-def in_a_child(run, doom) -> bool:
-    """Whether the child lived to the end."""
+def run_in_child(run, arrange_kill) -> bool:
+    """Whether the child reached its end."""
     sys.stdout.flush()
     if pid := os.fork():
         return os.waitpid(pid, 0)[1] == 0
-    doom()
+    arrange_kill()
     run()
     os._exit(0)
 
 
-def at_call(number: int) -> None:
-    """Die before the call of this number that changes the disk."""
-    left = [number]
+def kill_at_call(number: int) -> None:
+    """Kill this process before its call with this number (from 0) that changes the disk."""
+    remaining = [number]
 
-    def dying(call):
-        def die_or_do(*args, **kwargs):
-            if not left[0]:
+    def counted(call):
+        def kill_or_call(*args, **kwargs):
+            if not remaining[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
+            remaining[0] -= 1
             return call(*args, **kwargs)
 
-        return die_or_do
+        return kill_or_call
 
     for name in ("replace", "rename", "write", "pwrite", "ftruncate", "unlink", "mkdir", "fsync"):
-        setattr(os, name, dying(getattr(os, name)))
+        setattr(os, name, counted(getattr(os, name)))
 
 
-def at_cpu_time(seconds: float) -> None:
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process that does not ask for it
+def kill_at_cpu_time(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process that doesn't handle it
 
 
 def main() -> None:
-    model, photos, output, layout, how = sys.argv[1:]
+    model, photos, output, layout, when = sys.argv[1:]
     images = sum(path.is_file() for path in Path(photos).rglob("*"))
-    deaths = 0
+    kills = 0
 
-    def run(where=output) -> None:
-        extract(photos, model=model, output=where, layout=layout, batch_size=4, out_indices=("all",))
+    def run(folder=output) -> None:
+        extract(photos, model=model, output=folder, layout=layout, batch_size=4, out_indices=("all",))
 
-    if how == "calls":
-        while not in_a_child(run, partial(at_call, deaths)):
-            deaths += 1
+    if when == "calls":
+        while not run_in_child(run, partial(kill_at_call, kills)):
+            kills += 1
             check(Path(output), images)
     else:
-        began = time.process_time()
-        run(f"{output}-whole")
-        duration = time.process_time() - began
-        moments = random.Random(layout)
+        start = time.process_time()
+        run(f"{output}-uninterrupted")
+        duration = time.process_time() - start
+        generator = random.Random(layout)
         for _ in range(20):
-            deaths += not in_a_child(run, partial(at_cpu_time, duration * moments.uniform(0.02, 0.3)))
+            kills += not run_in_child(run, partial(kill_at_cpu_time, duration * generator.uniform(0.02, 0.3)))
             check(Path(output), images)
         run()
     check(Path(output), images)
-    print(deaths)
+    print(kills)
 
 
 if __name__ == "__main__":

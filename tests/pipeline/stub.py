@@ -1,4 +1,4 @@
-"""A run without torch: all is real but the model, whose maps follow from pixels by a formula."""
+"""A run without torch: everything is real except the model, whose maps are a simple function of the pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDE = 16
 
 
 def make_model(folder: Path, **processor) -> str:
-    """A model as far as a run needs one that computes nothing: a configuration and a processor."""
+    """A model folder with all that a run needs if nothing is computed: a config and a preprocessor config."""
     from backbone_cli.configs.swin import SwinConfig
 
     config = SwinConfig(image_size=SIDE, patch_size=2, embed_dim=4, depths=[1, 1], num_heads=[1, 1], window_size=2)
@@ -29,42 +29,59 @@ def make_model(folder: Path, **processor) -> str:
 
 
 def make_photos(folder: Path, count: int, size: tuple[int, int] = (20, 24)) -> str:
-    """Small pictures in three folders; the first one is number 0."""
+    """Small images in the folders a, b and c, numbered from 0."""
     for i in range(count):
         path = folder / "abc"[i % 3] / f"{i:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(i, size)).save(path)
+        Image.fromarray(random_image(i, size)).save(path)
     return str(folder)
 
 
-def picture(seed: int, size: tuple[int, int] = (20, 24)) -> np.ndarray:
+def random_image(seed: int, size: tuple[int, int] = (20, 24)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-def maps_of(pixels: np.ndarray, stages=STAGES) -> dict[str, np.ndarray]:
-    """What the stub makes of one image: (4, H/2, W/2) at stem, (8, H/4, W/4) at the last."""
+def processed(path: str | Path) -> np.ndarray:
+    """An image file as the model's processor leaves it."""
+    return np.array(Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def stub_maps(pixels: np.ndarray, stages=STAGES) -> dict[str, np.ndarray]:
+    """The maps of one image: (4, H/2, W/2) for stem and stage1, (8, H/4, W/4) for stage2."""
     grey = pixels.astype(np.float32).mean(-1)
     h, w = grey.shape
     shapes = {"stem": (4, h // 2, w // 2), "stage1": (4, h // 2, w // 2), "stage2": (8, h // 4, w // 4)}
     return {stage: np.resize(grey * (1 + STAGES.index(stage)), shapes[stage]) for stage in stages}
 
 
-class Engine:
+class StubEngine:
     def __init__(self, stages):
         self.stages = stages
         self.batches: list[int] = []
 
     def __call__(self, pixels):
         self.batches.append(len(pixels))
-        return [maps_of(image, self.stages) for image in pixels]
+        return [stub_maps(image, self.stages) for image in pixels]
 
 
 def extract(*inputs, engine=None, **options) -> list[Finished]:
-    """Everything that comes to an end in a run; nothing is decoded in other processes unless `workers` says so."""
+    """Run to the end and return the Finished events. Images are decoded in this process unless `workers` is given."""
     job = prepare(Request(inputs=tuple(map(str, inputs)), random_init=True, **{"workers": 0, **options}))
-    load = lambda: engine or Engine(job.stages)  # noqa: E731
+    load = lambda: engine or StubEngine(job.stages)  # noqa: E731
     events = run_to_stdout(job, load) if job.request.to_stdout else run(job, load)
     return [event for event in events if isinstance(event, Finished)]
+
+
+def statuses(events) -> dict[str, str]:
+    return {event.name: event.status for event in events}
+
+
+def touch(root: Path, *names: str) -> None:
+    """Create empty files."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -73,5 +90,5 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def index(folder: Path) -> list[dict]:
+def read_index(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (Path(folder) / "index.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Children that decode: they come back with pixels or an error, or not at all."""
+"""Decoding in child processes: each image gives pixels or an error, even if a child crashes."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from .stub import extract, tree
 
 
 def decoder(item: Item) -> np.ndarray:
-    """Does what the item's name says."""
+    """Behaves as the item's name tells it to."""
     if item.name == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if item.name == "exit":
         os._exit(3)
     if item.name == "hang":
         signal.pause()
-    if item.name == "refuse":
-        raise ImageError("It is no image.")
-    if item.name == "stumble":
+    if item.name == "image error":
+        raise ImageError("It is not an image.")
+    if item.name == "bug":
         raise ZeroDivisionError
-    if item.name == "talk":
+    if item.name == "print":
         print("libsomething: warning", flush=True)
-    if item.name == "fill":
+    if item.name == "out of memory":
         raise MemoryError
     return np.full((4, 4, 3), len(item.name), np.uint8)
 
 
-class Broken:
-    """A decoder that can be sent to a child, and not be received there."""
+class UnreadableDecoder:
+    """A decoder that can be pickled but not unpickled."""
 
     def __reduce__(self):
-        return int, ("no number",)
+        return int, ("not a number",)
 
 
 def item(name: str) -> Item:
@@ -48,23 +48,23 @@ def item(name: str) -> Item:
 
 
 @pytest.mark.parametrize("children", [0, 2])
-def test_errors_are_values(children):
-    with DecoderPool(decoder, children) as decoding:
-        futures = [decoding.submit(item(name)) for name in ("good", "refuse", "fill", "talk")]
+def test_errors_of_an_image_reach_the_caller(children):
+    with DecoderPool(decoder, children) as decoders:
+        futures = [decoders.submit(item(name)) for name in ("good", "image error", "out of memory", "print")]
         assert futures[0].result().array.tolist() == np.full((4, 4, 3), 4).tolist()
-        with pytest.raises(ImageError, match=r"It is no image\."):
+        with pytest.raises(ImageError, match=r"It is not an image\."):
             futures[1].result()
         with pytest.raises(ImageError, match="not enough memory"):
             futures[2].result()
         assert futures[3].result().array.shape == (4, 4, 3)
 
 
-def test_a_crash_takes_its_image_and_nothing_else():
-    names = ["good", "crash", "other", "exit", "fine", "stumble", "last"]
-    with DecoderPool(decoder, 2) as decoding:
-        futures = {name: decoding.submit(item(name)) for name in names}
+def test_crash_only_affects_its_image():
+    names = ["good", "crash", "other", "exit", "fine", "bug", "last"]
+    with DecoderPool(decoder, 2) as decoders:
+        futures = {name: decoders.submit(item(name)) for name in names}
         for name, future in futures.items():
-            if name in ("crash", "exit", "stumble"):
+            if name in ("crash", "exit", "bug"):
                 with pytest.raises(ImageError, match=f"'{name}' can't be decoded: the decoder crashed on it"):
                     future.result()
             else:
@@ -72,51 +72,51 @@ def test_a_crash_takes_its_image_and_nothing_else():
         assert "signal 11" in str(futures["crash"].exception())
 
 
-def test_a_child_that_is_killed_from_outside():
-    with DecoderPool(decoder, 1) as decoding:
-        assert decoding.submit(item("good")).result().array.max() == 4
-        (child,) = decoding.children
+def test_decoder_killed_from_outside_is_restarted():
+    with DecoderPool(decoder, 1) as decoders:
+        assert decoders.submit(item("good")).result().array.max() == 4
+        (child,) = decoders.processes
         child.process.kill()
-        assert decoding.submit(item("better")).result().array.max() == 6
-        assert decoding.children != {child}
+        assert decoders.submit(item("better")).result().array.max() == 6
+        assert decoders.processes != {child}
 
 
-class KilledOnce:
-    """A decoder that takes the first child down with it when it arrives there."""
+class DecoderKilledOnce:
+    """A decoder that kills the first child process that receives it."""
 
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        if not self.mark.exists():
-            self.mark.touch()
+        if not self.marker.exists():
+            self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def __call__(self, item: Item) -> np.ndarray:
         return decoder(item)
 
 
-def test_a_child_that_is_killed_while_it_starts(tmp_path):
-    with DecoderPool(KilledOnce(tmp_path / "mark"), 1) as decoding:
-        assert decoding.submit(item("good")).result().array.max() == 4
-    assert (tmp_path / "mark").exists()
+def test_decoder_killed_while_starting_is_restarted(tmp_path):
+    with DecoderPool(DecoderKilledOnce(tmp_path / "marker"), 1) as decoders:
+        assert decoders.submit(item("good")).result().array.max() == 4
+    assert (tmp_path / "marker").exists()
 
 
-def test_children_that_cannot_start():
-    with DecoderPool(Broken(), 1) as decoding, pytest.raises(BackboneError, match="--workers 0"):
-        decoding.submit(item("a")).result()
+def test_decoder_that_can_not_start_is_an_error():
+    with DecoderPool(UnreadableDecoder(), 1) as decoders, pytest.raises(BackboneError, match="--workers 0"):
+        decoders.submit(item("a")).result()
 
 
-def test_closing_does_not_wait():
-    with DecoderPool(decoder, 1) as decoding:
-        first, endless, next_one = (decoding.submit(item(name)) for name in ("good", "hang", "good"))
+def test_closing_does_not_wait_for_pending_images():
+    with DecoderPool(decoder, 1) as decoders:
+        first, endless, next_one = (decoders.submit(item(name)) for name in ("good", "hang", "good"))
         first.result()
     assert isinstance(endless.exception(), CancelledError)
     assert next_one.cancelled()
 
 
-def test_workers_do_not_change_what_is_written(model, photos, out):
+def test_number_of_workers_does_not_change_the_output(model, photos, out):
     extract(photos, model=model, output=str(out))
     extract(photos, model=model, output=f"{out}-2", workers=2)
     assert tree(out) == tree(f"{out}-2")

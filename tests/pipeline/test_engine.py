@@ -1,4 +1,4 @@
-"""Pixels to maps with torch: pooling, dtypes, memory that runs out, and independence of the company."""
+"""From pixels to maps with torch: pooling, dtypes, running out of memory, and independence of the rest of a batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from backbone_cli.auto import AutoBackbone
 from backbone_cli.configs.dinov2 import Dinov2Config
 from backbone_cli.configs.swin import SwinConfig
 from backbone_cli.errors import ImageError, ModelError, UsageError
-from backbone_cli.output.formats import widen
+from backbone_cli.output.formats import bfloat16_to_float32
 from backbone_cli.pipeline.engine import Engine, choose_device
 
-# What neighbours, batch sizes and layouts may change, as a share of a map's standard deviation.
+# How much other images, batch sizes and layouts may change a map, relative to its standard deviation.
 BOUND = 1e-5
 
 
@@ -35,7 +35,7 @@ def images(count: int, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
-def test_maps():
+def test_maps_are_those_of_the_model():
     engine = make_engine()
     pixels = images(3)
     with torch.inference_mode():
@@ -47,25 +47,25 @@ def test_maps():
 
 
 @pytest.mark.parametrize("others", [1, 2, 5, 8])
-def test_an_image_does_not_depend_on_its_company(others):
+def test_maps_do_not_depend_on_other_images_in_the_batch(others):
     engine = make_engine()
     pixels = images(9)
     alone = engine(pixels[:1])[0]
-    for company in (pixels[: others + 1], 255 - pixels[: others + 1]):
-        company = company.copy()
-        company[others] = pixels[0]
-        together = engine(company)[others]
+    for batch in (pixels[: others + 1], 255 - pixels[: others + 1]):
+        batch = batch.copy()
+        batch[others] = pixels[0]
+        together = engine(batch)[others]
         for stage in alone:
             assert np.abs(together[stage] - alone[stage]).max() < BOUND * alone[stage].std()
 
 
-def test_mean():
-    pooled, whole = make_engine(pool="mean")(images(2)), make_engine()(images(2))
-    for vector, maps in zip(pooled, whole, strict=True):
+def test_pool_mean():
+    pooled, unpooled = make_engine(pool="mean")(images(2)), make_engine()(images(2))
+    for vector, maps in zip(pooled, unpooled, strict=True):
         assert all(np.allclose(vector[stage], maps[stage].mean((1, 2)), atol=1e-6) for stage in maps)
 
 
-def test_class_tokens():
+def test_pool_cls():
     config = Dinov2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14, out_indices=[1, 2]
     )
@@ -80,84 +80,84 @@ def test_class_tokens():
         assert maps["stage2"].shape == (16,)
 
 
-def test_a_model_without_class_tokens():
+def test_pool_cls_needs_class_tokens():
     with pytest.raises(UsageError, match="has no class token; use --pool mean"):
         make_engine(pool="cls").check_pool((32, 32))
 
 
-def test_saving_in_half():
-    whole = make_engine()(images(2))
+def test_save_dtype_converts_maps():
+    full = make_engine()(images(2))
     half = make_engine(save=torch.float16)(images(2))
-    brief = make_engine(save=torch.bfloat16)(images(2))
-    for w, h, b in zip(whole, half, brief, strict=True):
+    bfloat = make_engine(save=torch.bfloat16)(images(2))
+    for f, h, b in zip(full, half, bfloat, strict=True):
         assert h["stage2"].dtype == np.float16 and b["stage2"].dtype == np.uint16
-        assert np.array_equal(h["stage2"], w["stage2"].astype(np.float16))
-        assert np.allclose(widen(b["stage2"]), w["stage2"], rtol=2**-8)
+        assert np.array_equal(h["stage2"], f["stage2"].astype(np.float16))
+        assert np.allclose(bfloat16_to_float32(b["stage2"]), f["stage2"], rtol=2**-8)
 
 
-def spoil(engine: Engine, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Change the last map of the second image."""
-    forward = engine.model.feature_map
+def change_a_map(engine: Engine, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Make the engine change the last map of the second image."""
+    feature_map = engine.model.feature_map
 
-    def spoiled(index, state, size):
-        maps = forward(index, state, size).clone()
+    def changed(index, state, size):
+        maps = feature_map(index, state, size).clone()
         if index == 2:
-            maps[1] = how(maps[1])
+            maps[1] = change(maps[1])
         return maps
 
-    engine.model.feature_map = spoiled
+    engine.model.feature_map = changed
 
 
-def test_values_whose_sum_alone_is_too_large_are_no_error():
+def test_finite_values_whose_sum_overflows_are_accepted():
     engine = make_engine()
-    spoil(engine, lambda m: m.abs() * 1e37)
-    bright = engine(images(3))[1]["stage2"]
+    change_a_map(engine, lambda m: m.abs() * 1e37)
+    large = engine(images(3))[1]["stage2"]
     with np.errstate(over="ignore"):
-        assert np.isfinite(bright).all() and not np.isfinite(bright.sum())
+        assert np.isfinite(large).all() and not np.isfinite(large.sum())
 
 
 @pytest.mark.parametrize("factor", [1e30, float("nan"), float("-inf")])
-def test_values_that_do_not_fit_are_that_images_error(factor):
+def test_overflow_fails_only_its_image(factor):
     engine = make_engine(save=torch.float16)
-    spoil(engine, lambda m: m * factor)
+    change_a_map(engine, lambda m: m * factor)
     good, bad, other = engine(images(3))
     assert isinstance(bad, ImageError) and "stage2" in str(bad) and "--save-dtype float32" in str(bad)
     assert isinstance(good, dict) and isinstance(other, dict)
 
 
-def test_memory_that_runs_out_halves_the_batch():
+def test_running_out_of_memory_halves_the_batch():
     engine = make_engine()
     expected = make_engine()(images(9))
-    tried = []
+    batch_sizes = []
 
-    def hungry(pixels):
-        tried.append(len(pixels))
+    def limited(pixels):
+        batch_sizes.append(len(pixels))
         if len(pixels) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return normalize(pixels)
 
-    engine.normalize = hungry
+    engine.normalize = limited
     results = engine(images(9))
-    assert tried == [9, 4, 2, 2, 2, 2, 1]
-    assert engine.most == 2
-    tried.clear()
+    assert batch_sizes == [9, 4, 2, 2, 2, 2, 1]
+    assert engine.max_batch == 2
+    batch_sizes.clear()
     engine(images(4))
-    assert tried == [2, 2]
-    for maps, whole in zip(results, expected, strict=True):
-        assert np.abs(maps["stage2"] - whole["stage2"]).max() < BOUND * whole["stage2"].std()
+    assert batch_sizes == [2, 2]
+    for maps, reference in zip(results, expected, strict=True):
+        assert np.abs(maps["stage2"] - reference["stage2"]).max() < BOUND * reference["stage2"].std()
 
 
-def test_an_image_that_never_fits():
+def test_single_image_that_does_not_fit_is_an_error():
     engine = make_engine()
 
-    def hungry(pixels):
+    def out_of_memory(pixels):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    engine.normalize = hungry
+    engine.normalize = out_of_memory
     assert all("32 x 32 does not fit" in str(error) for error in engine(images(3)))
 
 
-def test_other_errors_are_not_swallowed():
+def test_other_errors_are_not_caught():
     engine = make_engine()
 
     def wrong(pixels):
@@ -168,7 +168,7 @@ def test_other_errors_are_not_swallowed():
         engine(images(1))
 
 
-def test_a_model_that_does_not_fit():
+def test_model_that_does_not_fit_is_an_error():
     from backbone_cli.pipeline.engine import allocating
 
     with (
@@ -178,9 +178,9 @@ def test_a_model_that_does_not_fit():
         raise torch.OutOfMemoryError
 
 
-def test_devices():
+def test_devices_are_checked():
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(UsageError, match="no device"):
+    with pytest.raises(UsageError, match="'gpu' is not a device; use auto, cpu, cuda"):
         choose_device("gpu")
     with pytest.raises(UsageError, match="no device 'cuda:99'"):
         choose_device("cuda:99")

@@ -1,29 +1,21 @@
-"""From what is named to images and their output names."""
+"""From inputs to images: files, folders, lists and tar files."""
 
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import os
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
 
-from backbone_cli.disk_table import DiskTable
 from backbone_cli.errors import UsageError
 from backbone_cli.pipeline import sources
-from backbone_cli.pipeline.names import OutputNames, count
-from backbone_cli.pipeline.sources import Sources, read_list, select_shard
+from backbone_cli.pipeline.names import OutputNames
+from backbone_cli.pipeline.sources import Sources, read_list
 
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+from .stub import touch
 
 
 def names(*inputs, **options) -> list[str]:
@@ -43,18 +35,18 @@ def make_tar(path: Path, *members: str | tarfile.TarInfo, data: bytes = b"pixels
     return path
 
 
-def test_a_folder_is_walked_in_order(tmp_path):
+def test_folder_is_walked_in_order(tmp_path):
     touch(tmp_path, "b.jpg", "a/2.png", "a/10.PNG", "a.jpg", "a/notes.txt", "c/d/e.webp", "c/x.npy")
-    found = Sources((str(tmp_path),))
-    assert [item.name for item in found] == ["a/10", "a/2", "a", "b", "c/d/e"]
-    assert found.skipped == 2
-    assert next(iter(found)).source == str(tmp_path / "a/10.PNG")
+    items = Sources((str(tmp_path),))
+    assert [item.name for item in items] == ["a/10", "a/2", "a", "b", "c/d/e"]
+    assert items.skipped == 2
+    assert next(iter(items)).source == str(tmp_path / "a/10.PNG")
 
 
-def test_a_folder_of_many_names_is_sorted_on_disk(tmp_path, monkeypatch):
+def test_large_folder_is_sorted_on_disk(tmp_path, monkeypatch):
     touch(tmp_path, *(f"{i % 7}-{i}.jpg" for i in range(50)), "sub/a.jpg")
     in_memory = names(tmp_path)
-    monkeypatch.setattr(sources, "IN_MEMORY", 5)
+    monkeypatch.setattr(sources, "MAX_SORTED_IN_MEMORY", 5)
     assert names(tmp_path) == in_memory == sorted(in_memory, key=lambda name: name + ".jpg")
 
 
@@ -74,71 +66,71 @@ def test_names_are_relative_to_the_input_or_the_root(tmp_path):
     ]
 
 
-def test_what_lies_outside_the_root_is_refused(tmp_path):
+def test_files_outside_the_root_are_refused(tmp_path):
     touch(tmp_path, "x/a.jpg", "y/b.jpg")
-    (said,) = errors(tmp_path / "x/a.jpg", tmp_path / "y/b.jpg", root=str(tmp_path / "x"))
-    assert "outside the output folder" in said
+    (error,) = errors(tmp_path / "x/a.jpg", tmp_path / "y/b.jpg", root=str(tmp_path / "x"))
+    assert "outside the output folder" in error
 
 
-def test_odd_files(tmp_path):
+def test_special_and_missing_files_are_errors(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "dangling.jpg").symlink_to("nowhere")
     touch(tmp_path, "a.jpg")
-    said = errors(tmp_path, tmp_path / "pipe.jpg", tmp_path / "missing.jpg", "/dev/null")
-    words = ("link to nothing", "a pipe", "a pipe", "no such", "a pipe")
-    assert all(word in text for text, word in zip(said, words, strict=True))
+    messages = errors(tmp_path, tmp_path / "pipe.jpg", tmp_path / "missing.jpg", "/dev/null")
+    phrases = ("it is a broken link", "a pipe", "a pipe", "there is no such file", "a pipe")
+    assert all(phrase in message for message, phrase in zip(messages, phrases, strict=True))
 
 
-def test_a_link_to_itself_costs_itself(tmp_path):
+def test_link_to_itself_is_an_error(tmp_path):
     (tmp_path / "self.jpg").symlink_to("self.jpg")
     (tmp_path / "self").symlink_to("self")
     touch(tmp_path, "a.jpg", "z.jpg")
     assert names(tmp_path) == ["a", str(tmp_path / "self.jpg"), "z"]
-    (said,) = errors(tmp_path)
-    assert "self.jpg" in said
+    (error,) = errors(tmp_path)
+    assert "self.jpg" in error
     assert names(tmp_path / "self.jpg", tmp_path / "a.jpg") == [str(tmp_path / "self.jpg"), "a"]
 
 
-def test_a_file_that_may_not_be_looked_at_costs_itself(tmp_path, monkeypatch):
+def test_file_without_permission_is_an_error(tmp_path, monkeypatch):
     touch(tmp_path, "a.jpg", "locked.jpg", "z.jpg")
-    look = Path.stat
+    original = Path.stat
 
     def stat(path, **options):
         if path.name == "locked.jpg":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return look(path, **options)
+        return original(path, **options)
 
     monkeypatch.setattr(Path, "stat", stat)
     assert names(tmp_path) == ["a", str(tmp_path / "locked.jpg"), "z"]
     assert errors(tmp_path) == [f"'{tmp_path}/locked.jpg' can't be used: Permission denied."]
 
 
-def test_links_in_a_circle_end(tmp_path):
+def test_circular_links_are_followed_once(tmp_path):
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "a/up").symlink_to(tmp_path)
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert names(tmp_path) == ["a/1", "b/1"]
 
 
-def test_names_that_are_no_text(tmp_path):
+def test_names_that_are_not_valid_text_are_kept(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n\xfe.jpg")
     Path(path).touch()
     (item,) = OutputNames().assign(Sources((str(tmp_path),)))
     assert os.fsencode(item.name) == b"\xff\n\xfe"
 
 
-def test_nothing_that_was_named_exists(tmp_path):
+def test_inputs_of_which_none_exists_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"no file or folder 'nope' \(nor 1 others\)"):
         Sources(("nope", "neither")).check()
     Sources(("nope", str(tmp_path))).check()
 
 
-def test_an_empty_text_is_no_input(tmp_path):
-    with pytest.raises(UsageError, match="empty text"):
+def test_empty_input_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="An input is empty"):
         Sources(("", str(tmp_path))).check()
 
 
-def test_standard_input_that_is_closed(monkeypatch):
+def test_closed_standard_input_is_an_error(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(UsageError, match="Standard input is closed"):
         Sources(("-",)).buffer_stdin()
@@ -154,37 +146,37 @@ def test_standard_input_that_is_closed(monkeypatch):
         (True, b"", []),
     ],
 )
-def test_lists(null, data, paths):
+def test_lists_are_read(null, data, paths):
     assert list(read_list(io.BytesIO(data), null)) == paths
 
 
-def test_a_list_can_be_walked_twice_when_it_is_kept(tmp_path, monkeypatch):
+def test_buffered_list_can_be_iterated_twice(tmp_path, monkeypatch):
     touch(tmp_path, "a.jpg", "b.jpg")
     stdin = io.TextIOWrapper(io.BytesIO(f"{tmp_path}/a.jpg\n{tmp_path}/b.jpg\n".encode()))
     monkeypatch.setattr("sys.stdin", stdin)
-    found = Sources(("-",))
-    found.buffer_stdin()
-    assert [item.name for item in found] == [item.name for item in found] == ["a", "b"]
+    items = Sources(("-",))
+    items.buffer_stdin()
+    assert [item.name for item in items] == [item.name for item in items] == ["a", "b"]
 
 
 # --- tar files --------------------------------------------------------------------------------------------------
 
 
-def test_members(tmp_path):
+def test_tar_members_are_inputs(tmp_path):
     folder = tarfile.TarInfo("x")
     folder.type = tarfile.DIRTYPE
     tar = make_tar(tmp_path / "t.tar", folder, "x/a.jpg", "x/a.json", "./b.png")
-    found = Sources((str(tar),))
-    items = list(found)
+    tar_sources = Sources((str(tar),))
+    items = list(tar_sources)
     assert [item.name for item in items] == ["x/a", "b"]
     assert items[0].source == f"{tar}/x/a.jpg"
     offset, size = items[0].span
     assert tar.read_bytes()[offset : offset + size] == b"pixels"
-    assert found.skipped == 1
+    assert tar_sources.skipped == 1
     assert names(tar, root=str(tmp_path)) == ["t.tar/x/a", "t.tar/b"]
 
 
-def test_members_that_would_lead_out(tmp_path):
+def test_tar_members_outside_the_output_folder_are_refused(tmp_path):
     link = tarfile.TarInfo("l.jpg")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     tar = make_tar(tmp_path / "t.tar", "../../x.jpg", "/etc/x.jpg", "a/../../x.jpg", link, "ok.jpg")
@@ -192,14 +184,14 @@ def test_members_that_would_lead_out(tmp_path):
     assert [bool(item.error) for item in items] == [True, True, True, True, False]
 
 
-def test_a_tar_that_is_cut_off(tmp_path):
+def test_truncated_tar_is_an_error(tmp_path):
     tar = make_tar(tmp_path / "t.tar", "a.jpg", "b.jpg", data=b"x" * 2000)
     tar.write_bytes(tar.read_bytes()[:4000])
     assert names(tar) == ["a", f"{tar}/b.jpg"]
     assert "ends inside it" in errors(tar)[0]
 
 
-def test_a_tar_that_is_damaged(tmp_path):
+def test_damaged_tar_is_an_error(tmp_path):
     tar = make_tar(tmp_path / "t.tar", "a.jpg", "b.jpg", "c.jpg")
     data = bytearray(tar.read_bytes())
     data[1024:1500] = b"\x01" * 476  # the second header
@@ -208,12 +200,12 @@ def test_a_tar_that_is_damaged(tmp_path):
     assert items[0].name == "a"
     assert "damaged" in items[1].error
     assert len(items) == 2
-    tar.write_bytes(b"no tar at all" * 100)
-    assert "can't be read as a tar" in errors(tar)[0]
+    tar.write_bytes(b"not a tar file" * 100)
+    assert "can't be read as a tar file" in errors(tar)[0]
 
 
 def header(name: str, length: int, kind: bytes = tarfile.REGTYPE, **pax: str) -> bytes:
-    """A member's header (and what goes before it), whatever it says."""
+    """A member's header, and any extended header before it, with values that may be invalid."""
     info = tarfile.TarInfo(name)
     info.size, info.type, info.pax_headers = length, kind, {key.replace("_", "."): value for key, value in pax.items()}
     return info.tobuf(tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT)
@@ -234,14 +226,14 @@ def header(name: str, length: int, kind: bytes = tarfile.REGTYPE, **pax: str) ->
     ],
     ids=["block back", "below zero", "far back", "map", "size", "blocks", "long name", "long pax", "nested"],
 )
-def test_a_tar_whose_header_makes_no_sense(damage, tmp_path):
-    whole = make_tar(tmp_path / "whole.tar", "a.jpg", "c.jpg").read_bytes()
+def test_invalid_tar_headers_end_the_tar(damage, tmp_path):
+    intact = make_tar(tmp_path / "intact.tar", "a.jpg", "c.jpg").read_bytes()
     tar = tmp_path / "t.tar"
-    tar.write_bytes(whole[:1024] + damage + whole[1024:])
-    assert names(tar, tmp_path / "whole.tar") == ["a", str(tar), "a", "c"]
+    tar.write_bytes(intact[:1024] + damage + intact[1024:])
+    assert names(tar, tmp_path / "intact.tar") == ["a", str(tar), "a", "c"]
     assert "images after the damage are lost" in errors(tar)[0]
-    tar.write_bytes(damage + whole)
-    assert names(tar, tmp_path / "whole.tar") == [str(tar), "a", "c"]
+    tar.write_bytes(damage + intact)
+    assert names(tar, tmp_path / "intact.tar") == [str(tar), "a", "c"]
 
 
 def link(name: str, to: str, kind: bytes = tarfile.LNKTYPE) -> tarfile.TarInfo:
@@ -250,66 +242,24 @@ def link(name: str, to: str, kind: bytes = tarfile.LNKTYPE) -> tarfile.TarInfo:
     return info
 
 
-def test_hard_links_in_a_tar_are_the_files_that_they_name(tmp_path):
+def test_hard_links_in_a_tar_are_followed(tmp_path):
     tar = make_tar(tmp_path / "t.tar", "a.jpg", "notes.txt", link("b.jpg", "./a.jpg"), "c.jpg", link("d.jpg", "b.jpg"))
     a, b, c, d = Sources((str(tar),))
     assert [item.name for item in (a, b, c, d)] == ["a", "b", "c", "d"]
     assert a.span == b.span == d.span != c.span
 
 
-def test_a_hard_link_is_to_what_had_the_name_before_it(tmp_path):
+def test_hard_link_refers_to_the_last_member_before_it(tmp_path):
     tar = make_tar(tmp_path / "t.tar", "a.jpg", "a.jpg", link("b.jpg", "a.jpg"), "a.jpg", link("c.jpg", "a.jpg"))
     spans = [item.span for item in Sources((str(tar),))]
     assert spans[2] == spans[1] != spans[0]
     assert spans[4] == spans[3] != spans[1]
 
 
-def test_links_in_a_tar_that_lead_to_no_bytes(tmp_path):
+def test_tar_links_without_data_are_errors(tmp_path):
     links = link("b.jpg", "c.jpg"), link("s.jpg", "a.jpg", tarfile.SYMTYPE), link("p.jpg", "", tarfile.FIFOTYPE)
     tar = make_tar(tmp_path / "t.tar", "a.jpg", *links, link("notes.txt", "a.jpg", tarfile.SYMTYPE), "c.jpg")
-    found = Sources((str(tar),))
-    words = ("", "hard link to 'c.jpg'", "symbolic link", "a pipe", "")
-    assert all(word in (item.error or "") for item, word in zip(found, words, strict=True))
-    assert found.skipped == 1
-
-
-# --- ledgers, claims and shards ---------------------------------------------------------------------------------
-
-
-def test_a_ledger_may_be_forgotten_in_another_thread():
-    ledgers = [DiskTable("name")]
-    thread = threading.Thread(target=ledgers.clear)
-    thread.start()
-    thread.join()
-    gc.collect()  # what can't be closed would be told here, as an error
-
-
-def test_two_inputs_with_one_name(tmp_path):
-    touch(tmp_path, "a.jpg", "a.png", "b.jpg")
-    with pytest.raises(UsageError, match=r"one output name: '.*a\.jpg' and '.*a\.png' \('a'\)"):
-        count(Sources((str(tmp_path),)), ignore_case=False)
-    items = list(OutputNames().assign(Sources((str(tmp_path),))))
-    assert [bool(item.error) for item in items] == [False, True, False]
-
-
-def test_names_that_differ_in_case_only(tmp_path):
-    touch(tmp_path, "A.jpg", "a.jpg")
-    assert count(Sources((str(tmp_path),)), ignore_case=False) == 2
-    with pytest.raises(UsageError, match="one output name"):
-        count(Sources((str(tmp_path),)), ignore_case=True)
-
-
-def test_an_input_named_twice_is_one(tmp_path):
-    touch(tmp_path, "a.jpg", "b.jpg")
-    twice = Sources((str(tmp_path), str(tmp_path / "a.jpg")))
-    assert count(twice, ignore_case=False) == 2
-    assert [item.position for item in OutputNames().assign(twice)] == [0, 1]
-
-
-def test_shards_are_all_of_it_and_apart(tmp_path):
-    touch(tmp_path, *(f"{i:02}.jpg" for i in range(11)))
-    parts = [
-        [item.name for item in select_shard(OutputNames().assign(Sources((str(tmp_path),))), (i, 3))] for i in (1, 2, 3)
-    ]
-    assert sorted(name for part in parts for name in part) == [f"{i:02}" for i in range(11)]
-    assert [len(part) for part in parts] == [4, 4, 3]
+    items = Sources((str(tar),))
+    phrases = ("", "hard link to 'c.jpg'", "symbolic link", "a pipe", "")
+    assert all(phrase in (item.error or "") for item, phrase in zip(items, phrases, strict=True))
+    assert items.skipped == 1

@@ -1,8 +1,8 @@
 "use strict";
-// What this page shows was computed beforehand; here it is looked up, compared and painted.
+// All features are computed beforehand; this script looks them up, compares and paints them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const MODES = { components: "Components", activation: "Activation", channel: "Channels", likeness: "Likeness" };
+const MODES = { components: "Components", activation: "Activation", channel: "Channels", similarity: "Similarity" };
 const PAGE = 24; // channels at once
 const LARGE = 448, SMALL = 160; // pixels of a canvas's longer side
 
@@ -12,22 +12,22 @@ const state = { mode: "components", stage: data.stages.length - 1, channel: 0, p
 
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const RAMP = bytes(data.ramp); // 256 colours
-const memory = new Map();
+const cache = new Map();
 
-/** What `make` gives, made once. */
-function once(key, make) {
-  if (!memory.has(key)) memory.set(key, make());
-  return memory.get(key);
+/** The result of `make`, computed once per key. */
+function cached(key, make) {
+  if (!cache.has(key)) cache.set(key, make());
+  return cache.get(key);
 }
 
-/** One of a map's arrays, decoded when it is first needed. */
+/** One of a map's arrays, decoded on first use. */
 function array(stage, photo, name) {
-  return once(`${name} ${stage} ${photo}`, () => bytes(data.stages[stage].maps[photo][name]));
+  return cached(`${name} ${stage} ${photo}`, () => bytes(data.stages[stage].maps[photo][name]));
 }
 
-/** The vectors of a map's patches, as far as they are kept, and the length of each. */
+/** The stored vectors of a map's patches, and their lengths. */
 function vectors(stage, photo) {
-  return once(`vectors ${stage} ${photo}`, () => {
+  return cached(`vectors ${stage} ${photo}`, () => {
     const { dims, scales } = data.stages[stage];
     const numbers = new Int8Array(array(stage, photo, "vectors").buffer);
     const lengths = new Float32Array(numbers.length / dims);
@@ -40,14 +40,14 @@ function vectors(stage, photo) {
   });
 }
 
-/** Row and column of the patch that holds a place of a photo, in this stage's map. */
+/** Row and column, in this stage's map, of the patch at a place in a photo. */
 function cellAt(stage, { photo, x, y }) {
   const [rows, columns] = data.stages[stage].maps[photo].grid;
   return [Math.min(rows - 1, Math.floor(y * rows)), Math.min(columns - 1, Math.floor(x * columns))];
 }
 
-/** Cosine similarity of the picked patch to every patch at this stage: one array a photo, and the smallest value. */
-function likeness(stage) {
+/** Cosine similarity of the picked patch to every patch at this stage: one array per photo, and the smallest value. */
+function computeSimilarity(stage) {
   const { dims, scales, maps } = data.stages[stage];
   const [row, column] = cellAt(stage, state.patch);
   const own = vectors(stage, state.patch.photo);
@@ -56,30 +56,30 @@ function likeness(stage) {
   for (let d = 0; d < dims; d++) {
     query[d] = (own.numbers[picked * dims + d] * scales[d] * scales[d]) / own.lengths[picked];
   }
-  let least = 1;
+  let lowest = 1;
   const all = maps.map((_, photo) => {
     const { numbers, lengths } = vectors(stage, photo);
     return Float32Array.from(lengths, (length, i) => {
       let sum = 0;
       for (let d = 0; d < dims; d++) sum += query[d] * numbers[i * dims + d];
-      least = Math.min(least, sum / length);
+      lowest = Math.min(lowest, sum / length);
       return sum / length;
     });
   });
-  return { all, least };
+  return { all, lowest };
 }
 
-const likenessNow = (stage) => once(`likeness ${stage}`, () => likeness(stage));
+const similarity = (stage) => cached(`similarity ${stage}`, () => computeSimilarity(stage));
 
-function forgetLikeness() {
-  data.stages.forEach((_, stage) => memory.delete(`likeness ${stage}`));
+function clearSimilarity() {
+  data.stages.forEach((_, stage) => cache.delete(`similarity ${stage}`));
 }
 
-/** A byte for each cell of a map: how warm it is painted. */
-function warmth(stage, photo, channel = state.channel) {
-  if (state.mode === "likeness") {
-    const { all, least } = likenessNow(stage);
-    return all[photo].map((value) => (255 * (value - least)) / Math.max(1e-6, 1 - least));
+/** The intensity of each cell of a map, from 0 to 255. */
+function intensity(stage, photo, channel = state.channel) {
+  if (state.mode === "similarity") {
+    const { all, lowest } = similarity(stage);
+    return all[photo].map((value) => (255 * (value - lowest)) / Math.max(1e-6, 1 - lowest));
   }
   if (state.mode === "channel") {
     const values = array(stage, photo, "channels");
@@ -90,15 +90,15 @@ function warmth(stage, photo, channel = state.channel) {
   return array(stage, photo, "activation");
 }
 
-/** A map in colour, a pixel a cell. */
+/** A map in colour, one pixel per cell. */
 function cells(stage, photo, channel) {
   const [rows, columns] = data.stages[stage].maps[photo].grid;
   const image = new ImageData(columns, rows);
-  const plain = state.mode === "components" ? array(stage, photo, "components") : null;
-  const warm = plain ? null : warmth(stage, photo, channel);
+  const colours = state.mode === "components" ? array(stage, photo, "components") : null;
+  const intensities = colours ? null : intensity(stage, photo, channel);
   for (let i = 0; i < rows * columns; i++) {
     for (let c = 0; c < 3; c++) {
-      image.data[4 * i + c] = plain ? plain[3 * i + c] : RAMP[3 * Math.round(warm[i]) + c];
+      image.data[4 * i + c] = colours ? colours[3 * i + c] : RAMP[3 * Math.round(intensities[i]) + c];
     }
     image.data[4 * i + 3] = 255;
   }
@@ -113,11 +113,11 @@ function cells(stage, photo, channel) {
 const byId = (id) => document.getElementById(id);
 
 function element(tag, parent, text = "", attributes = {}) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  parent.append(made);
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  parent.append(node);
+  return node;
 }
 
 /** A canvas in the shape of a photo. */
@@ -130,55 +130,55 @@ function canvasFor(parent, photo, longest, attributes) {
 }
 
 function paintMap(canvas, stage, photo, channel, grey = null) {
-  const pen = canvas.getContext("2d");
-  pen.globalAlpha = 1;
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(cells(stage, photo, channel), 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.globalAlpha = 1;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(cells(stage, photo, channel), 0, 0, canvas.width, canvas.height);
   if (grey && state.mode !== "components") {
-    pen.globalAlpha = 0.3;
-    pen.imageSmoothingEnabled = true;
-    pen.drawImage(grey, 0, 0, canvas.width, canvas.height);
+    context.globalAlpha = 0.3;
+    context.imageSmoothingEnabled = true;
+    context.drawImage(grey, 0, 0, canvas.width, canvas.height);
   }
 }
 
-/** The outline of the picked patch, seen on any ground. */
+/** The outline of the picked patch, visible on any background. */
 function paintMarker(canvas, photo) {
   if (!state.patch || state.patch.photo !== photo) return;
-  const pen = canvas.getContext("2d");
+  const context = canvas.getContext("2d");
   const [row, column] = cellAt(state.stage, state.patch);
   const [rows, columns] = data.stages[state.stage].maps[photo].grid;
   const [w, h] = [canvas.width / columns, canvas.height / rows];
-  pen.globalAlpha = 1;
+  context.globalAlpha = 1;
   for (const [colour, width] of [["#000", 6], ["#fff", 2.5]]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    pen.strokeRect(column * w, row * h, w, h);
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.strokeRect(column * w, row * h, w, h);
   }
 }
 
-function greyed(picture) {
+function toGrey(picture) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
-  const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
-  const image = pen.getImageData(0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
   for (let i = 0; i < image.data.length; i += 4) {
     const [r, g, b] = image.data.subarray(i, i + 3);
     image.data.fill(Math.round(0.299 * r + 0.587 * g + 0.114 * b), i, i + 3);
   }
-  pen.putImageData(image, 0, 0);
+  context.putImageData(image, 0, 0);
   return canvas;
 }
 
 // --- the page -----------------------------------------------------------------------------------------------------
 
-const rows = []; // what belongs to each photo
+const rows = []; // each photo's images and canvases
 
-function chips(parent, name, words, choose) {
-  return words.map(([value, word]) => {
+function chips(parent, name, options, choose) {
+  return options.map(([value, text]) => {
     const label = element("label", parent, "", { class: "chip" });
     const input = element("input", label, "", { type: "radio", name, value });
-    element("span", label, word);
+    element("span", label, text);
     input.addEventListener("change", () => choose(value));
     return input;
   });
@@ -186,8 +186,8 @@ function chips(parent, name, words, choose) {
 
 function build() {
   byId("model").textContent = data.model;
-  byId("about").textContent = `${count(data.photos.length, "photo")}, ${count(data.stages.length, "stage")}`;
-  byId("facts").textContent = data.facts;
+  byId("summary").textContent = `${count(data.photos.length, "photo")}, ${count(data.stages.length, "stage")}`;
+  byId("accuracy").textContent = data.accuracy;
   state.modeInputs = chips(byId("modes"), "mode", Object.entries(MODES), (mode) => show({ mode }));
   state.stageInputs = chips(byId("stages"), "stage", data.stages.map((s, i) => [i, s.name]), (stage) => show({ stage }));
   data.photos.forEach((photo, i) => {
@@ -197,7 +197,7 @@ function build() {
     pair.style.setProperty("--shape", Math.min(1.6, photo.size[1] / photo.size[0]));
     const input = canvasFor(pair, i, LARGE, { tabindex: 0, role: "img", "aria-label": `${photo.name}, as the model sees it` });
     const map = canvasFor(pair, i, LARGE, { tabindex: 0, role: "img" });
-    for (const canvas of [input, map]) listen(canvas, i);
+    for (const canvas of [input, map]) addPatchListeners(canvas, i);
     const strip = element("div", article, "", { class: data.stages.length > 6 ? "strip" : "strip few" });
     const stages = data.stages.map((stage, s) => {
       const button = element("button", strip, "", { type: "button", title: `Show ${stage.name}` });
@@ -206,31 +206,31 @@ function build() {
       button.addEventListener("click", () => show({ stage: s }));
       return { button, canvas };
     });
-    rows.push({ picture: photo.picture, grey: greyed(photo.picture), input, map, stages });
+    rows.push({ picture: photo.picture, grey: toGrey(photo.picture), input, map, stages });
   });
   const legend = byId("ramp").getContext("2d");
   for (let i = 0; i < 256; i++) {
     legend.fillStyle = `rgb(${RAMP.subarray(3 * i, 3 * i + 3).join(",")})`;
     legend.fillRect(i, 0, 1, 1);
   }
-  byId("earlier").addEventListener("click", () => turn(-1));
-  byId("later").addEventListener("click", () => turn(1));
+  byId("previous").addEventListener("click", () => turnPage(-1));
+  byId("next").addEventListener("click", () => turnPage(1));
   byId("download").addEventListener("click", download);
   document.addEventListener("keydown", (event) => {
-    if (event.key === "[") turn(-1);
-    if (event.key === "]") turn(1);
+    if (event.key === "[") turnPage(-1);
+    if (event.key === "]") turnPage(1);
   });
 }
 
-function listen(canvas, photo) {
+function addPatchListeners(canvas, photo) {
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     const inside = (value, size) => Math.min(0.9999, Math.max(0, value / size));
     return { photo, x: inside(event.clientX - box.left, box.width), y: inside(event.clientY - box.top, box.height) };
   };
   canvas.addEventListener("click", (event) => pick(place(event)));
-  canvas.addEventListener("pointermove", (event) => tellStatus(place(event)));
-  canvas.addEventListener("pointerleave", () => tellStatus());
+  canvas.addEventListener("pointermove", (event) => updateStatus(place(event)));
+  canvas.addEventListener("pointerleave", () => updateStatus());
   canvas.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0], " ": [0, 0] };
     const step = steps[event.key];
@@ -245,21 +245,21 @@ function listen(canvas, photo) {
 }
 
 function pick(patch) {
-  forgetLikeness();
-  show({ patch, photo: patch.photo, mode: "likeness" });
+  clearSimilarity();
+  show({ patch, photo: patch.photo, mode: "similarity" });
 }
 
 /** Page through the channels. */
-function turn(by) {
+function turnPage(step) {
   const pages = Math.ceil(data.stages[state.stage].kept.length / PAGE);
-  const page = Math.min(pages - 1, Math.max(0, state.page + by));
+  const page = Math.min(pages - 1, Math.max(0, state.page + step));
   show({ mode: "channel", page, channel: page === state.page ? state.channel : page * PAGE });
 }
 
 function show(change) {
   if ("stage" in change && change.stage !== state.stage) Object.assign(state, { channel: 0, page: 0 });
   Object.assign(state, change);
-  if (state.mode === "likeness" && !state.patch) state.patch = { photo: state.photo, x: 0.5, y: 0.5 };
+  if (state.mode === "similarity" && !state.patch) state.patch = { photo: state.photo, x: 0.5, y: 0.5 };
   const stage = data.stages[state.stage];
   check(state.modeInputs, Object.keys(MODES).indexOf(state.mode));
   check(state.stageInputs, state.stage);
@@ -267,18 +267,18 @@ function show(change) {
     row.input.getContext("2d").drawImage(row.picture, 0, 0, row.input.width, row.input.height);
     paintMap(row.map, state.stage, photo, state.channel, row.grey);
     row.map.setAttribute("aria-label", `${data.photos[photo].name}: ${MODES[state.mode]} of ${stage.name}`);
-    if (state.mode === "likeness") [row.input, row.map].forEach((canvas) => paintMarker(canvas, photo));
+    if (state.mode === "similarity") [row.input, row.map].forEach((canvas) => paintMarker(canvas, photo));
     row.stages.forEach(({ button, canvas }, s) => {
       paintMap(canvas, s, photo, s === state.stage ? state.channel : 0);
       button.setAttribute("aria-pressed", s === state.stage);
     });
   });
   paintChannels(stage);
-  tellStage(stage);
-  tellStatus();
+  updateStageInfo(stage);
+  updateStatus();
 }
 
-/** On a phone the chips are a row to be pushed sideways: the checked one comes into view. */
+/** Check a chip. On a phone the chips are one scrolling row: bring the checked one into view. */
 function check(inputs, chosen) {
   inputs[chosen].checked = true;
   const [row, chip] = [inputs[chosen].closest("fieldset"), inputs[chosen].parentElement];
@@ -302,29 +302,29 @@ function paintChannels(stage) {
   });
   const of = stage.kept.length < stage.channels ? ` kept of ${stage.channels}` : "";
   byId("page").textContent =
-    `${first + 1} to ${first + shown.length} of ${stage.kept.length} channels${of}, those that vary most first`;
-  byId("earlier").disabled = state.page === 0;
-  byId("later").disabled = first + PAGE >= stage.kept.length;
+    `${first + 1} to ${first + shown.length} of ${stage.kept.length} channels${of}, by decreasing variation`;
+  byId("previous").disabled = state.page === 0;
+  byId("next").disabled = first + PAGE >= stage.kept.length;
 }
 
-function tellStage(stage) {
+function updateStageInfo(stage) {
   const [height, width] = stage.maps[state.photo].grid;
-  byId("stage-about").textContent = `${stage.name}: ${stage.channels} x ${height} x ${width}, stride ${stage.stride}`;
+  byId("stage-info").textContent = `${stage.name}: ${stage.channels} x ${height} x ${width}, stride ${stage.stride}`;
   const [low, high] = {
     components: ["", ""],
     activation: ["low", "high"],
     channel: [number(stage.low[state.channel]), number(stage.high[state.channel])],
-    likeness: [state.patch && likenessNow(state.stage).least.toFixed(2), "1"],
+    similarity: [state.patch && similarity(state.stage).lowest.toFixed(2), "1"],
   }[state.mode];
   byId("low").textContent = low;
   byId("high").textContent = high;
   byId("legend").style.visibility = state.mode === "components" ? "hidden" : "";
 }
 
-/** What is picked; or, while the pointer is at a place, what is there. */
-function tellStatus(at = null) {
+/** Describe what is shown, and the patch under the pointer. */
+function updateStatus(pointer = null) {
   const stage = data.stages[state.stage];
-  const where = (place) => {
+  const describe = (place) => {
     const [row, column] = cellAt(state.stage, place);
     return `row ${row + 1}, column ${column + 1} of ${data.photos[place.photo].name}`;
   };
@@ -332,56 +332,56 @@ function tellStatus(at = null) {
     const [row, column] = cellAt(state.stage, place);
     return row * stage.maps[place.photo].grid[1] + column;
   };
-  let words = "Three principal components, fitted over all photos: like colours are like features.";
-  if (state.mode === "activation") words = "The mean over channels of what they hold, whichever its sign.";
+  let text = "Three principal components, fitted over all photos: similar colours mean similar features.";
+  if (state.mode === "activation") text = "The mean absolute value over channels.";
   if (state.mode === "channel") {
-    words = `Channel ${stage.kept[state.channel]}.`;
-    if (at) {
-      const value = warmth(state.stage, at.photo)[index(at)] / 255;
+    text = `Channel ${stage.kept[state.channel]}.`;
+    if (pointer) {
+      const value = intensity(state.stage, pointer.photo)[index(pointer)] / 255;
       const [low, high] = [stage.low[state.channel], stage.high[state.channel]];
-      words += ` About ${number(low + value * (high - low))} at ${where(at)}.`;
+      text += ` About ${number(low + value * (high - low))} at ${describe(pointer)}.`;
     }
   }
-  if (state.mode === "likeness") {
-    words = `Likeness to ${where(state.patch)}.`;
-    if (at) words += ` ${likenessNow(state.stage).all[at.photo][index(at)].toFixed(3)} at ${where(at)}.`;
-    else if (stage.error >= 0.0005) words += ` Cosine similarity, within ${stage.error.toFixed(3)}.`;
+  if (state.mode === "similarity") {
+    text = `Similarity to ${describe(state.patch)}.`;
+    if (pointer) text += ` ${similarity(state.stage).all[pointer.photo][index(pointer)].toFixed(3)} at ${describe(pointer)}.`;
+    else if (stage.error >= 0.0005) text += ` Cosine similarity, within ${stage.error.toFixed(3)}.`;
   }
-  if (byId("status").textContent !== words) byId("status").textContent = words;
+  if (byId("status").textContent !== text) byId("status").textContent = text;
 }
 
-const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const number = (value) => String(Number(value.toPrecision(3)));
 
 // --- download -----------------------------------------------------------------------------------------------------
 
-/** What is shown, as a picture: every canvas, and every text that is marked for print, where it stands. */
+/** Save what is shown as a picture: every canvas and every text marked with data-print, in place. */
 function download() {
   const box = byId("shown").getBoundingClientRect();
   const margin = 24;
   const title = 36;
   const style = getComputedStyle(document.documentElement);
   const canvas = document.createElement("canvas");
-  // Larger ones are more than browsers draw.
+  // Browsers can't draw larger canvases.
   const scale = Math.min(2, 16000 / (box.height + title + 2 * margin));
   canvas.width = (box.width + 2 * margin) * scale;
   canvas.height = (box.height + title + 2 * margin) * scale;
-  const pen = canvas.getContext("2d");
-  pen.scale(scale, scale);
-  pen.fillStyle = style.getPropertyValue("--ground");
-  pen.fillRect(0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.fillStyle = style.getPropertyValue("--background");
+  context.fillRect(0, 0, canvas.width, canvas.height);
   const paint = (part, x, y) => {
     const { left, top, width, height } = part.getBoundingClientRect();
     if (!width || !height || getComputedStyle(part).visibility === "hidden") return;
     if (part.tagName === "CANVAS") {
-      pen.drawImage(part, left + x, top + y, width, height);
+      context.drawImage(part, left + x, top + y, width, height);
       return;
     }
     const font = getComputedStyle(part);
-    pen.font = `${font.fontWeight} ${font.fontSize} ${font.fontFamily}`;
-    pen.fillStyle = font.color;
-    pen.textBaseline = "middle";
-    pen.fillText(part.textContent, left + x, top + y + height / 2);
+    context.font = `${font.fontWeight} ${font.fontSize} ${font.fontFamily}`;
+    context.fillStyle = font.color;
+    context.textBaseline = "middle";
+    context.fillText(part.textContent, left + x, top + y + height / 2);
   };
   const heading = byId("model").getBoundingClientRect();
   paint(byId("model"), margin - heading.left, margin - heading.top);
