@@ -61,7 +61,7 @@ def enable_size_caches(model: nn.Module) -> None:
     bias can be as large as everything it is added to, so only the latest is kept.
     """
     for module in model.modules():
-        for name in getattr(module, "by_size", ()):
+        for name in getattr(module, "size_cached_methods", ()):
             setattr(module, name, lru_cache(maxsize=1)(getattr(module, name)))
 
 
@@ -143,7 +143,7 @@ def gelu_variant(act: nn.Module | Tensor) -> str | None:
 
 
 def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> int:
-    """Replace each module for which `make` returns another one; return geometry many were replaced."""
+    """Replace each module for which `make` returns another one; return how many were replaced."""
     count = 0
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
