@@ -23,7 +23,7 @@ from ..checkpoint import Checkpoint, load_weights
 from ..errors import UsageError
 from ..hub import ModelName
 from ..models.base import Backbone, Model, Names, Output, Source
-from ..models.layers import activation, size_cached
+from ..models.layers import activation, join_heads, size_cached
 from ..resolve import resolve
 from .config import DetrDecoderConfig, MaskFormerConfig
 from .segmentation import SegmentationMixin
@@ -215,7 +215,7 @@ class Attention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:  # B Q C, B N C, B N C
         parts = self.q(queries), self.k(keys), self.v(values)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)  # B heads N D
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v)))
 
 
 @size_cached

@@ -24,6 +24,7 @@ from .layers import (
     ViTBlock,
     channels_first,
     channels_last,
+    is_symbolic,
     prepend_tokens,
     resize_positions,
     size_cached,
@@ -132,7 +133,7 @@ def resize_offsets(table: Tensor, made_for: tuple[int, int], grid: tuple[int, in
     """Resize a bias table (offsets + 3, heads) to another patch grid."""
     rows, cols = made_for
     size = (2 * grid[0] - 1, 2 * grid[1] - 1)
-    if rows == cols and size == made_for:
+    if rows == cols and not is_symbolic(*size) and size == made_for:
         return table
     # As published, the table is read with its axes swapped.
     wide = table[:-3].unflatten(0, (1, cols, rows)).to(torch.promote_types(table.dtype, torch.float32))

@@ -166,7 +166,11 @@ def split_heads(qkv: Tensor, heads: int) -> Tensor:
 
 def join_heads(x: Tensor) -> Tensor:
     """B heads N D -> B N C."""
-    return x.transpose(1, 2).flatten(2)
+    x = x.transpose(1, 2)
+    if torch.compiler.is_compiling():
+        # A view would hold for the memory layout of one attention kernel only; ONNX and others take another kernel.
+        x = x.clone(memory_format=torch.contiguous_format)
+    return x.flatten(2)
 
 
 def prepend_tokens(patches: Tensor, *prefix: Tensor) -> Tensor:
@@ -190,7 +194,7 @@ def resize_positions(
     """
     side = math.isqrt(table.shape[1])
     x = table.unflatten(1, (side, side) if side * side == table.shape[1] else made_for)
-    if x.shape[1:3] == grid:
+    if not is_symbolic(*grid) and x.shape[1:3] == grid:
         return x
     # interpolating in half precision would shift the positions
     wide = channels_first(x).to(torch.promote_types(x.dtype, torch.float32))
@@ -222,6 +226,16 @@ def channels_first(x: Tensor) -> Tensor:
 def pad_to_multiple(x: Tensor, height: int, width: int) -> Tensor:
     """Zeros below and to the right of B H W C, until both sides are multiples."""
     H, W = x.shape[1:3]
-    if H % height or W % width:
-        x = F.pad(x, (0, 0, 0, -W % width, 0, -H % height))
+    if is_symbolic(H, W) or H % height or W % width:
+        # As whole multiples, so that a tracer of dynamic shapes can cut the padded sides into parts again.
+        x = F.pad(x, (0, 0, 0, -(-W // width) * width - W, 0, -(-H // height) * height - H))
     return x
+
+
+def is_symbolic(*sizes: int) -> bool:
+    """Whether a size stands for any number, in an export with dynamic shapes.
+
+    A branch on such a size would bind the exported program to the size it was traced with, so callers take their
+    general path instead.
+    """
+    return any(isinstance(size, torch.SymInt) for size in sizes)

@@ -24,6 +24,7 @@ from .layers import (
     StageNorms,
     channels_first,
     channels_last,
+    is_symbolic,
     join_heads,
     pad_to_multiple,
     size_cached,
@@ -137,7 +138,7 @@ class WindowAttention(nn.Module):
 
     def attend(self, windows: Tensor, mask: Tensor | None) -> Tensor:  # B·n N C
         q, k, v = split_heads(self.qkv(windows), self.heads)  # B·n heads N D
-        x = F.scaled_dot_product_attention(q, k, v, self.bias(mask, len(windows)))
+        x = F.scaled_dot_product_attention(q, k, v, self.bias(mask, windows.shape[0]))
         return self.proj(join_heads(x))
 
     def bias(self, mask: Tensor | None, windows: int) -> Tensor:
@@ -173,29 +174,41 @@ def in_windows(attend: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, w: 
     x = from_windows(attend(to_windows(x, w), mask), w, padded)
     if shift:
         x = x.roll((shift, shift), (1, 2))
-    return x[:, :H, :W]
+    return crop(x, H, W)
 
 
 def with_mask(bias: Tensor, mask: Tensor, windows: int) -> Tensor:
     """A bias (1 heads N N) plus the mask of one image's windows (n 1 N N), repeated for a batch: B·n heads N N."""
-    return (bias + mask).repeat(windows // len(mask), 1, 1, 1)
+    return (bias + mask).repeat(windows // mask.shape[0], 1, 1, 1)
 
 
 def merged(x: Tensor) -> Tensor:
     """2x2 patches concatenated, after padding to even sides: B H/2 W/2 4C."""
     x = pad_to_multiple(x, 2, 2)
-    return torch.cat([x[:, row::2, col::2] for col in (0, 1) for row in (0, 1)], -1)
+    x = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, x.shape[3])
+    return x.permute(0, 1, 3, 4, 2, 5).flatten(3)
+
+
+def crop(x: Tensor, H: int, W: int) -> Tensor:
+    """The top left H x W of B H' W' C."""
+    if is_symbolic(H, W):
+        # A copy, whose layout a tracer knows: asking whether a view is contiguous would bind the sizes.
+        return x.index_select(1, torch.arange(H, device=x.device)).index_select(2, torch.arange(W, device=x.device))
+    return x[:, :H, :W]
 
 
 def to_windows(x: Tensor, w: int) -> Tensor:
     """B H W C -> B·n N C."""
-    return x.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3).flatten(3, 4).flatten(0, 2)
+    x = x.reshape(x.shape[0], x.shape[1] // w, w, x.shape[2] // w, w, x.shape[3])
+    return x.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
 def from_windows(windows: Tensor, w: int, size: tuple[int, int]) -> Tensor:
     """B·n N C -> B H W C."""
     rows, cols = size[0] // w, size[1] // w
-    return windows.unflatten(1, (w, w)).unflatten(0, (-1, rows, cols)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    batch = windows.shape[0] // (rows * cols)
+    x = windows.reshape(batch, rows, cols, w, w, windows.shape[2])
+    return x.transpose(2, 3).reshape(batch, rows * w, cols * w, windows.shape[2])
 
 
 @size_cached

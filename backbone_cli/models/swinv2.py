@@ -85,7 +85,7 @@ class CosineAttention(nn.Module):
         q, v = self.qv(windows).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # B·n heads N D
         k = self.k(windows).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         q = F.normalize(q, dim=-1) * self.logit_scale.clamp(max=math.log(100)).exp()
-        x = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, self.bias(mask, len(windows)), scale=1.0)
+        x = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, self.bias(mask, windows.shape[0]), scale=1.0)
         return self.proj(join_heads(x))
 
     def bias(self, mask: Tensor | None, windows: int) -> Tensor:

@@ -23,6 +23,7 @@ from .layers import (
     activation,
     channels_first,
     channels_last,
+    is_symbolic,
     join_heads,
     resize_positions,
     size_cached,
@@ -133,7 +134,7 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 def by_distance(table: Tensor, length: int) -> Tensor:
     """The embedding of each distance along an axis: length x length x D, resized if needed."""
-    if len(table) != 2 * length - 1:
+    if is_symbolic(length) or table.shape[0] != 2 * length - 1:
         wide = table.T[None].to(torch.promote_types(table.dtype, torch.float32))
         table = F.interpolate(wide, 2 * length - 1, mode="linear")[0].T.to(table.dtype)
     return table[distances(length, table.device)]

@@ -71,17 +71,30 @@ def test_copies_and_pickles(case):
 
 
 @each_family
-def test_export(case):
+def test_export_with_any_batch_size(case):
     # A size that no other test uses, if the family takes more than one.
     height, width = case.sizes[0]
-    model, x = model_with_all_stages(case), pixels((height + 16 * (len(case.sizes) > 1), width), batch=1)
-    exported = torch.export.export(model, (x,)).module()
-    # Nothing that was cached while exporting or in inference mode may be used by later calls.
+    size = (height + 16 * (len(case.sizes) > 1), width)
+    model, x = model_with_all_stages(case), pixels(size, batch=3)
+    batch = {0: torch.export.Dim.DYNAMIC}
+    exported = torch.export.export(model, (pixels(size),), dynamic_shapes=(batch,), strict=False).module()
+    # Tensors that were traced, or computed in inference mode, must not be cached for later callers.
     with torch.inference_mode():
         model(x)
     expected = model(x)
     sum(m.sum() for m in expected.feature_maps).backward()
     assert_equal_maps(exported(x), expected, 1e-5)
+
+
+# One family for each way to depend on the size: convolutions, windows, position tables, rotary angles, relative biases.
+@pytest.mark.parametrize("name", ["beit", "bit", "dinov2_with_registers", "dinov3_vit", "swin", "vitdet"])
+def test_export_with_any_image_size(name):
+    case = CASES[name]
+    model = AutoBackbone.from_config(config_of(case, out_indices=[0, -1]))
+    sides = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+    exported = torch.export.export(model, (pixels(case.sizes[1]),), dynamic_shapes=(sides,), strict=False).module()
+    for x in map(pixels, case.sizes):
+        assert_equal_maps(exported(x), model(x), 1e-5)
 
 
 def test_exported_model_round_trip_through_a_file(tmp_path):
