@@ -61,7 +61,7 @@ def enable_size_caches(model: nn.Module) -> None:
     bias can be as large as everything it is added to, so only the latest is kept.
     """
     for module in model.modules():
-        for name in getattr(module, "by_size", ()):
+        for name in getattr(module, "size_cached_methods", ()):
             setattr(module, name, lru_cache(maxsize=1)(getattr(module, name)))
 
 
