@@ -653,6 +653,40 @@ TOWERS = (
         ("", "owlvit."),
     ),
     tower(
+        "sam",
+        "sam_vision_model",
+        "SamImageProcessor",
+        expand_ids("facebook/sam-vit-{size}", size="base large huge"),
+    ),
+    *(
+        tower(
+            model_type,
+            "sam3_vit_model",
+            "Sam3ImageProcessor",
+            ids,
+            prefixes,
+            config_key=f"{outer}backbone_config",
+        )
+        for model_type, outer, prefixes, ids in (
+            ("sam3", "vision_config.", ("vision_encoder.backbone.", "detector_model.vision_encoder.backbone."), ()),
+            ("sam3_tracker", "vision_config.", ("vision_encoder.backbone.",), ()),
+            ("sam3_tracker_video", "vision_config.", ("vision_encoder.backbone.",), ()),
+            (
+                "sam3_video",
+                "detector_config.vision_config.",
+                ("detector_model.vision_encoder.backbone.",),
+                ("facebook/sam3",),
+            ),
+            ("sam3_vision_model", "", ("backbone.", "vision_encoder.backbone."), ()),
+        )
+    ),
+    tower(
+        "sam_hq",
+        "sam_hq_vision_model",
+        "SamImageProcessor",
+        expand_ids("syscv-community/sam-hq-vit-{size}", size="base large huge"),
+    ),
+    tower(
         "siglip",
         "siglip_vision_model",
         "SiglipImageProcessor",

@@ -96,6 +96,16 @@ PLAIN_VITS = (
     plain_vit("chinese_clip_vision_model", "ChineseCLIPVision", VISION_MODEL, processor="ChineseCLIPImageProcessor"),
     plain_vit("clip_vision_model", "CLIPVision", VISION_MODEL, processor="CLIPImageProcessor"),
     plain_vit("clipseg_vision_model", "CLIPSegVision", VISION_MODEL, pixels=IMAGENET),
+    Family(
+        "data2vec-vision",
+        "Data2VecVision",
+        prefixes=("", "data2vec_vision."),
+        ids=tuple(f"facebook/data2vec-vision-{size}{head}" for size in ("base", "large") for head in ("", "-ft1k")),
+        processor="BeitImageProcessor",
+        pixels=HALVES,
+        module="beit",
+        config="backbone_cli.configs.beit:Data2VecVisionConfig",
+    ),
     plain_vit(
         "deit",
         "DeiT",
@@ -134,6 +144,21 @@ PLAIN_VITS = (
     plain_vit("owlv2_vision_model", "Owlv2Vision", VISION_MODEL, processor="OwlViTImageProcessor"),
     plain_vit("owlvit_vision_model", "OwlViTVision", VISION_MODEL, processor="OwlViTImageProcessor"),
     plain_vit("radio", "Radio", ("", "model."), ids=("nvidia/C-RADIOv4-H",), processor="CLIPImageProcessor"),
+    *(
+        Family(
+            model_type,
+            stem,
+            prefixes,
+            processor="SamImageProcessor",
+            module="sam",
+            config=f"backbone_cli.configs.sam:{stem}Config",
+        )
+        for model_type, stem, prefixes in (
+            ("sam3_vit_model", "Sam3ViT", ("",)),
+            ("sam_hq_vision_model", "SamHQVision", ("vision_encoder.", "")),
+            ("sam_vision_model", "SamVision", ("vision_encoder.", "")),
+        )
+    ),
     plain_vit("siglip2_vision_model", "Siglip2Vision", VISION_MODEL, processor="Siglip2ImageProcessor"),
     plain_vit("siglip_vision_model", "SiglipVision", VISION_MODEL, processor="SiglipImageProcessor"),
     plain_vit("smolvlm_vision", "SmolVLMVision", processor="SiglipImageProcessor"),

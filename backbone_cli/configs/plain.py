@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..errors import UsageError
 from .base import BackboneConfig
@@ -49,7 +49,7 @@ class PlainConfig(BackboneConfig):
 
     @property
     def strides(self) -> list[int]:
-        return [pair(self.patch_size)[0]] * (self.num_hidden_layers + 1)
+        return [pair(self.patch_size)[0]] * len(self.num_features)
 
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of whole patches in an image of this size."""
@@ -71,7 +71,7 @@ class PlainConfig(BackboneConfig):
 
     def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         self.check_size(height, width)
-        return [self.patch_grid(height, width)] * (self.num_hidden_layers + 1)
+        return [self.patch_grid(height, width)] * len(self.num_features)
 
     def map_shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         if self.reshape_hidden_states:
@@ -80,3 +80,26 @@ class PlainConfig(BackboneConfig):
         others = self.num_prefix_tokens + self.num_suffix_tokens
         tokens = rows * cols + (others if self.keeps_prefix_tokens else 0)
         return [(tokens, channels) for channels in self.num_features]
+
+
+@dataclass(kw_only=True)
+class RotaryConfig(PlainConfig):
+    """A plain ViT with rotary positions on two axes."""
+
+    rope_theta: float = 10_000.0
+    # The same in newer files.
+    rope_parameters: dict[str, Any] | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.head_dim % 4:
+            raise ValueError(f"a head has {self.head_dim} channels; rotary positions on two axes need a multiple of 4.")
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def theta(self) -> float:
+        """The longest wavelength over the shortest."""
+        return float((self.rope_parameters or {}).get("rope_theta", self.rope_theta))

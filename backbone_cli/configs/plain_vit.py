@@ -1,4 +1,4 @@
-"""Plain ViTs that transformers has no backbone class for: what their config.json files hold, with the published defaults.
+"""Plain ViTs that transformers has no backbone class for: what their config.json files hold, with published defaults.
 
 What their networks have in common, and what distinguishes them, is in `models/plain_vit.py`.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .fields import IntOrPair, bounded, pair
-from .plain import PlainConfig
+from .plain import PlainConfig, RotaryConfig
 
 
 @dataclass(kw_only=True)
@@ -36,6 +36,11 @@ class PlainViTConfig(PlainConfig):
     @property
     def norm_eps(self) -> float:
         return self.layer_norm_eps
+
+    @property
+    def position_grid(self) -> tuple[int, int]:
+        """Rows and columns of the position table."""
+        return self.patch_grid(*self.default_size())
 
 
 @dataclass(kw_only=True)
@@ -140,6 +145,10 @@ class RadioConfig(MlpRatioConfig):
     def num_prefix_tokens(self) -> int:
         return self.num_cls_tokens + self.num_registers
 
+    @property
+    def position_grid(self) -> tuple[int, int]:
+        return self.patch_grid(self.max_img_size, self.max_img_size)
+
 
 # --- pretrained with texts: CLIP and its relatives -----------------------------------------------------------------
 
@@ -224,7 +233,7 @@ class Owlv2VisionConfig(OwlViTVisionConfig):
 
 
 @dataclass(kw_only=True)
-class MLCDVisionConfig(CLIPVisionConfig):
+class MLCDVisionConfig(CLIPVisionConfig, RotaryConfig):
     """MLCD (An et al. 2024): a CLIP encoder with rotary positions, trained on clusters of images."""
 
     model_type: ClassVar[str] = "mlcd_vision_model"
@@ -236,22 +245,6 @@ class MLCDVisionConfig(CLIPVisionConfig):
     image_size: IntOrPair = bounded(336)
     patch_size: IntOrPair = bounded(14)
     hidden_act: str = "gelu"
-    rope_theta: float = 10_000.0
-    rope_parameters: dict[str, Any] | None = None
-
-    def check(self) -> None:
-        super().check()
-        if self.head_dim % 4:
-            raise ValueError(f"a head has {self.head_dim} channels; rotary positions on two axes need a multiple of 4.")
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
-
-    @property
-    def theta(self) -> float:
-        """The longest wavelength of the rotary positions, over 2 pi."""
-        return float((self.rope_parameters or {}).get("rope_theta", self.rope_theta))
 
 
 @dataclass(kw_only=True)

@@ -45,7 +45,7 @@ class DINOv3ViTBackbone(Backbone):
         yield x
         grid = self.config.patch_grid(pixels.shape[-2], pixels.shape[-1])
         angles = rotation(
-            grid, self.config.head_dim, self.config.rope_theta, self.config.num_prefix_tokens, x.device, x.dtype
+            grid, self.config.head_dim, self.config.theta, self.config.num_prefix_tokens, x.device, x.dtype
         )
         for layer in self.layers:
             x = layer(x, *angles)

@@ -242,7 +242,7 @@ class Embed(nn.Module):
     def __init__(self, config: PlainViTConfig, design: Design) -> None:
         super().__init__()
         dim, self.design = config.hidden_size, design
-        self.grid = config.patch_grid(*config.default_size())
+        self.grid = config.position_grid
         self.proj = design.patches(config.num_channels, dim, pair(config.patch_size), design.patch_bias)
         self.norm = design.norm(dim, config.norm_eps) if design.patch_norm else nn.Identity()
 

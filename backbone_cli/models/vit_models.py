@@ -107,7 +107,8 @@ CLIP_NAMES: Names = {
     "layers.*.attn.qkv": tuple(f"encoder.layers.*.self_attn.{part}_proj" for part in "qkv"),
     "layers.*.attn.proj": "encoder.layers.*.self_attn.out_proj",
     "layers.*.norm2": "encoder.layers.*.layer_norm2",
-    "layers.*.mlp": "encoder.layers.*.mlp",
+    "layers.*.mlp.fc1": "encoder.layers.*.mlp.fc1",
+    "layers.*.mlp.fc2": "encoder.layers.*.mlp.fc2",
     "norm": "post_layernorm",
 }
 
@@ -211,7 +212,7 @@ class PositionsBetween(nn.Module):
 
     def __init__(self, config: YolosConfig) -> None:
         super().__init__()
-        self.grid = config.patch_grid(*config.default_size())
+        self.grid = config.position_grid
         self.prefix, self.suffix = config.num_prefix_tokens, config.num_suffix_tokens
         tokens = self.prefix + self.grid[0] * self.grid[1] + self.suffix
         self.positions = nn.Parameter(torch.zeros(config.num_hidden_layers - 1, 1, tokens, config.hidden_size))
