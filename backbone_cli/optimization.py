@@ -143,7 +143,7 @@ def gelu_variant(act: nn.Module | Tensor) -> str | None:
 
 
 def replace_modules(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> int:
-    """Replace each module for which `make` returns another one; return geometry many were replaced."""
+    """Replace each module for which `make` returns another one; return how many were replaced."""
     count = 0
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -1,6 +1,6 @@
-"""`make bench`: side by side with transformers and timm, in turns, in one run; ratios, and a JSON file (`--json`).
+"""`make bench`: compare with transformers and timm in alternating runs; prints ratios and writes JSON (`--json`).
 
-ARGS="--quick" for a first look, ARGS="--only 'swin*'" for some of it.
+ARGS="--quick" gives a first impression, ARGS="--only 'swin*'" runs some of the jobs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import forward
-from benchmarks.materials import SAME_IN_TIMM, make_model, make_photos
-from benchmarks.measure import Pairs, in_turns, process
+from benchmarks.materials import TIMM_EQUIVALENTS, make_model, make_photos
+from benchmarks.measure import Pairs, Run, alternate, run_process
 
 PYTHON = sys.executable
 BACKBONE = str(Path(PYTHON).with_name("backbone"))
@@ -29,28 +29,30 @@ BACKBONE = str(Path(PYTHON).with_name("backbone"))
 
 @dataclass(frozen=True)
 class Job:
-    """One job for both, as whole processes."""
+    """One job for `backbone` and a peer, as complete processes."""
 
     name: str
     model: str
     photos: int
     size: tuple[int, int]
     floor: float
+    """The lowest acceptable ratio."""
     stages: str = ""
     dtype: str = "float32"
     peer: str = "transformers"
     fast: bool = False
-    """Ours decodes fast, and so not to the same pixels."""
+    """`backbone` uses `--fast-decode`, which doesn't give the same pixels."""
 
-    def commands(self, where: Path, exact: bool = False) -> tuple[list[str], list[str]]:
-        """Ours and the peer's; `exact` for outputs that can be compared, whatever time they take."""
-        model, photos = str(make_model(self.model, where)), str(make_photos(where, self.photos, self.size))
-        ours = [BACKBONE, "extract", "-q", "-m", model, photos, "-o", str(where / "ours"), "--dtype", self.dtype]
-        peer = [PYTHON, "-m", "benchmarks.peers", self.peer, model, photos, str(where / "peer"), "--dtype", self.dtype]
+    def commands(self, folder: Path, exact: bool = False) -> tuple[list[str], list[str]]:
+        """The commands of `backbone` and of the peer; `exact` gives comparable outputs, perhaps more slowly."""
+        model, photos = str(make_model(self.model, folder)), str(make_photos(folder, self.photos, self.size))
+        outputs = [str(folder / name) for name in ("backbone", "peer")]
+        backbone = [BACKBONE, "extract", "-q", "-m", model, photos, "-o", outputs[0], "--dtype", self.dtype]
+        peer = [PYTHON, "-m", "benchmarks.peers", self.peer, model, photos, outputs[1], "--dtype", self.dtype]
         if self.stages:
-            ours += ["--out-indices", self.stages]
+            backbone += ["--out-indices", self.stages]
             peer += ["--stages", self.stages]
-        return ours + ["--fast-decode"] * (self.fast and not exact), peer + ["--exact"] * exact
+        return backbone + ["--fast-decode"] * (self.fast and not exact), peer + ["--exact"] * exact
 
 
 ALL = "0,1,2,3,4"
@@ -69,51 +71,52 @@ JOBS = [
 ]
 
 
-def fresh(where: Path, who: str, command: list[str]) -> object:
-    """Run a command whose output folder is not there yet."""
-    shutil.rmtree(where / who, ignore_errors=True)
-    return process(command)
+def run_without_output(output: Path, command: list[str]) -> Run:
+    """Delete the output folder of an earlier run, then run the command."""
+    shutil.rmtree(output, ignore_errors=True)
+    return run_process(command)
 
 
-def check_equal(where: Path, job: Job) -> float:
-    """Both wrote the same maps, from the same pixels; the largest difference in standard deviations."""
-    for who, command in zip(("ours", "peer"), job.commands(where, exact=True), strict=True):
-        fresh(where, who, command)
-    worst = 0.0
-    files = sorted((where / "peer").glob("*.npy"))
+def check_equal(folder: Path, job: Job) -> float:
+    """Check that both write the same maps; returns the largest difference, in standard deviations."""
+    outputs = folder / "backbone", folder / "peer"
+    for output, command in zip(outputs, job.commands(folder, exact=True), strict=True):
+        run_without_output(output, command)
+    largest = 0.0
+    files = sorted(outputs[1].glob("*.npy"))
     for path in files:
-        wanted, got = np.load(path), np.load(where / "ours" / path.name)
-        worst = max(worst, float(np.abs(got - wanted).max() / wanted.std()))
-    if len(files) < job.photos or (job.dtype == "float32" and worst > 1e-3):
-        raise SystemExit(f"{job.name}: the outputs differ by {worst:.2g} standard deviations; nothing to compare")
-    return worst
+        expected, actual = np.load(path), np.load(outputs[0] / path.name)
+        largest = max(largest, float(np.abs(actual - expected).max() / expected.std()))
+    if len(files) < job.photos or (job.dtype == "float32" and largest > 1e-3):
+        raise SystemExit(f"{job.name}: the outputs differ by {largest:.2g} standard deviations and can't be compared")
+    return largest
 
 
-def run_jobs(where: Path, pairs: int, wanted: Callable[[str], bool]) -> Iterator[dict[str, object]]:
-    if wanted("stages"):
-        model = str(make_model("swin-tiny", where))
-        ours = partial(process, [BACKBONE, "stages", model])
-        peer = partial(process, [PYTHON, "-m", "benchmarks.peers", "stages", model])
-        yield row("stages", "transformers", in_turns(ours, peer, pairs), 10.0)
+def run_jobs(folder: Path, pairs: int, requested: Callable[[str], bool]) -> Iterator[dict[str, object]]:
+    if requested("stages"):
+        model = str(make_model("swin-tiny", folder))
+        backbone = partial(run_process, [BACKBONE, "stages", model])
+        peer = partial(run_process, [PYTHON, "-m", "benchmarks.peers", "stages", model])
+        yield row("stages", "transformers", alternate(backbone, peer, pairs), 10.0)
     for job in JOBS:
-        if wanted(job.name) or wanted(job.model):
-            difference = check_equal(where, job)
-            ours, peer = job.commands(where)
-            result = in_turns(
-                partial(fresh, where, "ours", ours), partial(fresh, where, "peer", peer), pairs, warm_up=0
-            )
-            yield row(job.name, job.peer, result, job.floor) | {"difference": difference}
+        if requested(job.name) or requested(job.model):
+            difference = check_equal(folder, job)
+            commands = zip((folder / "backbone", folder / "peer"), job.commands(folder), strict=True)
+            backbone, peer = (partial(run_without_output, output, command) for output, command in commands)
+            yield row(job.name, job.peer, alternate(backbone, peer, pairs, warm_up=0), job.floor) | {
+                "difference": difference
+            }
 
 
 def row(name: str, peer: str, result: Pairs, floor: float) -> dict[str, object]:
     return {
         "job": name,
         "peer": peer,
-        "ours_s": round(result.seconds("ours"), 3),
+        "ours_s": round(result.seconds("backbone"), 3),
         "peer_s": round(result.seconds("peer"), 3),
         "ratio": round(result.ratio, 2),
         "floor": floor,
-        "ours_mb": round(result.peak_mb("ours")),
+        "ours_mb": round(result.peak_mb("backbone")),
         "peer_mb": round(result.peak_mb("peer")),
         "memory": round(result.memory, 2),
     }
@@ -122,8 +125,8 @@ def row(name: str, peer: str, result: Pairs, floor: float) -> dict[str, object]:
 def machine() -> dict[str, str]:
     import torch
 
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": f"{len(names)} cores of {names[0]}" if names else platform.processor(),
@@ -140,7 +143,7 @@ def show(row: dict[str, object]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two pairs instead of five")
-    parser.add_argument("--only", default="*", help="a pattern for the names of jobs")
+    parser.add_argument("--only", default="*", help="only run jobs whose name matches this pattern")
     parser.add_argument("--pairs", type=int, default=None)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     args = parser.parse_args()
@@ -150,7 +153,9 @@ def main() -> None:
         for result in run_jobs(Path(folder), pairs, lambda name: fnmatch.fnmatch(name, args.only)):
             show(result)
             rows.append(result)
-        for result in forward.compare(Path(folder), pairs, [m for m in SAME_IN_TIMM if fnmatch.fnmatch(m, args.only)]):
+        for result in forward.compare(
+            Path(folder), pairs, [m for m in TIMM_EQUIVALENTS if fnmatch.fnmatch(m, args.only)]
+        ):
             show(result)
             rows.append(result)
     if args.json:

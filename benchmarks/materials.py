@@ -1,4 +1,4 @@
-"""What the benchmarks run on: checkpoints with random weights, and photographs of two sizes."""
+"""The inputs of the benchmarks: checkpoints with random weights, and photographs of two sizes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MODELS = {
     ),
 }
 TIMM = {"vit-small": "vit_small_patch16_224"}
-SAME_IN_TIMM = {
+TIMM_EQUIVALENTS = {
     "swin-tiny": ("swin_tiny_patch4_window7_224", {}),
     "resnet-50": ("resnet50", {}),
     "convnext-tiny": ("convnext_tiny", {}),
     "dinov2-small": ("vit_small_patch14_dinov2", {"img_size": 224}),
     "vit-small": ("vit_small_patch16_224", {}),
 }
-"""The same architectures under timm's names, and what timm is to be told of the image's size."""
+"""The same architectures in timm: its name, and the arguments that set the image size."""
 
 PROCESSORS = {
     "swin": {"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 3},
@@ -43,15 +43,15 @@ PROCESSORS = {
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
-def make_model(name: str, where: Path) -> Path:
-    """A checkpoint of the published layout in a folder, as a hub repository has it."""
+def make_model(name: str, parent: Path) -> Path:
+    """The folder of a checkpoint with the published layout, with the same files as a Hub repository."""
     from safetensors.torch import save_file
 
     from backbone_cli import registry
     from backbone_cli.auto import AutoBackbone
-    from backbone_cli.checkpoint import export
+    from backbone_cli.checkpoint import checkpoint_tensors
 
-    folder = where / name
+    folder = parent / name
     if not (folder / "model.safetensors").exists() and name in TIMM:
         import timm
         import torch
@@ -59,10 +59,10 @@ def make_model(name: str, where: Path) -> Path:
         torch.manual_seed(0)
         timm.models.save_for_hf(timm.create_model(TIMM[name]), folder, safe_serialization=True)
     if not (folder / "model.safetensors").exists():
-        model_type, said = MODELS[name]
-        config = registry.find_family(model_type).config_class()(**said)
+        model_type, options = MODELS[name]
+        config = registry.find_family(model_type).config_class()(**options)
         config.out_indices = list(range(len(config.stage_names)))
-        tensors = export(AutoBackbone.from_config(config))
+        tensors = checkpoint_tensors(AutoBackbone.from_config(config))
         config.out_indices = [-1]
         config.save_pretrained(folder)
         processor = PROCESSORS[model_type] | IMAGENET
@@ -71,9 +71,9 @@ def make_model(name: str, where: Path) -> Path:
     return folder
 
 
-def make_photos(where: Path, count: int, size: tuple[int, int]) -> Path:
-    """Different crops of one photograph, brought to one size, as JPEGs."""
-    folder = where / f"photos-{size[0]}x{size[1]}-{count}"
+def make_photos(parent: Path, count: int, size: tuple[int, int]) -> Path:
+    """The folder of different crops of one photograph, resized to one size, as JPEGs."""
+    folder = parent / f"photos-{size[0]}x{size[1]}-{count}"
     folder.mkdir(parents=True, exist_ok=True)
     with Image.open(PHOTO) as photo:
         for i in range(count):

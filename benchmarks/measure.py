@@ -1,4 +1,4 @@
-"""Timing that can be trusted on a machine whose speed drifts: in turns, medians, and ratios pair by pair."""
+"""Timing that is reliable on a machine whose speed drifts: alternating runs, medians, and one ratio per pair."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ class Run:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs of ours and of the peer's, in turns."""
+    """Alternating runs of this package and of a peer."""
 
-    ours: list[Run]
+    backbone: list[Run]
     peer: list[Run]
 
     @property
     def ratio(self) -> float:
         """How many times longer the peer takes: the median over the pairs."""
-        return statistics.median(p.seconds / o.seconds for o, p in zip(self.ours, self.peer, strict=True))
+        return statistics.median(p.seconds / b.seconds for b, p in zip(self.backbone, self.peer, strict=True))
 
     @property
     def memory(self) -> float:
-        """Our peak memory as a share of the peer's."""
-        return statistics.median(o.peak_mb / max(p.peak_mb, 1e-9) for o, p in zip(self.ours, self.peer, strict=True))
+        """This package's peak memory as a share of the peer's: the median over the pairs."""
+        pairs = zip(self.backbone, self.peer, strict=True)
+        return statistics.median(b.peak_mb / max(p.peak_mb, 1e-9) for b, p in pairs)
 
-    def seconds(self, who: str) -> float:
-        return statistics.median(run.seconds for run in getattr(self, who))
+    def seconds(self, side: str) -> float:
+        return statistics.median(run.seconds for run in getattr(self, side))
 
-    def peak_mb(self, who: str) -> float:
-        return statistics.median(run.peak_mb for run in getattr(self, who))
+    def peak_mb(self, side: str) -> float:
+        return statistics.median(run.peak_mb for run in getattr(self, side))
 
 
-# A process starts with the peak memory of the one that it was forked from, so a small one has to stand between.
-BETWEEN = """
+# A process inherits the peak memory of the process it was forked from, so a small one starts the measured one.
+LAUNCHER = """
 import os, subprocess, sys, time
 started = time.perf_counter()
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -55,37 +56,37 @@ sys.exit(status != 0)
 
 
 def environment() -> dict[str, str]:
-    """Ours, off the network; what is imported is kept compiled, as it is where a package was installed."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | NO_NETWORK
+    """This process's environment without the network; compiled modules are kept, as with an installed package."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | NO_NETWORK
 
 
-def process(command: Sequence[str]) -> Run:
-    """A whole process: wall time from start to exit, and the peak of its memory."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", BETWEEN, *command],
+def run_process(command: Sequence[str]) -> Run:
+    """Run a complete process: its wall time from start to exit, and its peak memory."""
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *command],
         capture_output=True,
         text=True,
         env=environment(),
     )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    seconds, peak = map(float, done.stdout.split())
+    if result.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
+    seconds, peak = map(float, result.stdout.split())
     return Run(seconds, peak)
 
 
-def call(function: Callable[[], object]) -> Run:
+def time_call(function: Callable[[], object]) -> Run:
     started = time.perf_counter()
     function()
     return Run(time.perf_counter() - started, 0.0)
 
 
-def in_turns(ours: Callable[[], Run], peer: Callable[[], Run], pairs: int, warm_up: int = 1) -> Pairs:
-    """A B A B ..., after runs that are not counted."""
+def alternate(backbone: Callable[[], Run], peer: Callable[[], Run], pairs: int, warm_up: int = 1) -> Pairs:
+    """A B A B ..., after some pairs that are not counted."""
     for _ in range(warm_up):
-        ours(), peer()
+        backbone(), peer()
     results = Pairs([], [])
     for _ in range(pairs):
-        results.ours.append(ours())
+        results.backbone.append(backbone())
         results.peer.append(peer())
     return results

@@ -1,4 +1,4 @@
-"""The peers, each a plain good script of its kind.
+"""The peers: for each library, a plain script of the kind that a competent user would write.
 
 python -m benchmarks.peers stages MODEL
 python -m benchmarks.peers transformers MODEL PHOTOS OUT [--stages 0,1] [--batch 8] [--dtype float32] [--exact]
@@ -19,16 +19,16 @@ def stages(model: str) -> None:
 
 
 def batches(paths: list[Path], size: int):
-    rest = iter(paths)
-    while batch := list(islice(rest, size)):
+    remaining = iter(paths)
+    while batch := list(islice(remaining, size)):
         yield batch
 
 
 def save(out: Path, paths: list[Path], names: list[str], maps) -> None:
     import numpy as np
 
-    for name, of_stage in zip(names, maps, strict=True):
-        for path, feature_map in zip(paths, of_stage.float().numpy(), strict=True):
+    for name, stage_maps in zip(names, maps, strict=True):
+        for path, feature_map in zip(paths, stage_maps.float().numpy(), strict=True):
             np.save(out / f"{path.stem}.{name}.npy", feature_map)
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--stages", type=lambda text: [int(i) for i in text.split(",")])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--exact", action="store_true", help="Pillow-backed pixels, to compare outputs to the bit")
+    parser.add_argument("--exact", action="store_true", help="use Pillow for pixels, so that outputs can be compared")
     args = parser.parse_args()
     if args.peer == "stages":
         stages(args.model)

@@ -1,7 +1,7 @@
-"""How far half precision is from float32, family by family: `python -m benchmarks.precision`.
+"""How much bfloat16 differs from float32 in each family: `python -m benchmarks.precision`.
 
-Published layouts, random weights, one photograph; the root mean square of the difference as a share of the last
-stage's standard deviation, and the cosine between the two maps. Prints the table that docs/speed.md shows.
+Uses published layouts, random weights and one photograph. Prints the table of docs/speed.md: the root mean square of
+the difference as a share of the last stage's standard deviation, and the cosine similarity of the two maps.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def main() -> None:
             continue
         model = AutoBackbone.from_config(family.config_class()())
         size = model.config.default_size()
-        processor = ImageProcessor.from_dict(family.pixels, kind_if_unsaid="ViTImageProcessor").with_size(size)
+        processor = ImageProcessor.from_dict(family.pixels, default_class="ViTImageProcessor").with_size(size)
         with Image.open(PHOTO) as photo:
             pixels = processor(photo, return_tensors="pt").pixel_values
         with torch.inference_mode():
-            wanted = model(pixels).feature_maps[0]
-            got = copy.deepcopy(model).bfloat16()(pixels.bfloat16()).feature_maps[0].float()
-        rms = ((got - wanted).square().mean().sqrt() / wanted.std()).item()
-        cosine = torch.nn.functional.cosine_similarity(got.flatten(), wanted.flatten(), 0).item()
+            expected = model(pixels).feature_maps[0]
+            actual = copy.deepcopy(model).bfloat16()(pixels.bfloat16()).feature_maps[0].float()
+        rms = ((actual - expected).square().mean().sqrt() / expected.std()).item()
+        cosine = torch.nn.functional.cosine_similarity(actual.flatten(), expected.flatten(), 0).item()
         print(f"| {family.model_type} | {rms:.2%} | {cosine:.5f} |", flush=True)
 
 

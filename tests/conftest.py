@@ -1,4 +1,4 @@
-"""What every test stands on: no network, no progress bars, no GPU, and nothing of the shell that it is run from."""
+"""The environment of every test: no network, no progress bars, no GPU, and no settings from the surrounding shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing stages as people write them in a shell."""
+"""Choosing stages with the strings that a shell passes."""
 
 import pytest
 
@@ -26,12 +26,12 @@ NAMES = ["stem", "stage1", "stage2", "stage3", "stage4"]
         (["0,-1"], ["stage4,stem"], [0, 4]),
     ],
 )
-def test_what_is_chosen(indices, features, chosen):
+def test_chosen_stages(indices, features, chosen):
     assert choose_stages(NAMES, indices, features) == chosen
 
 
 @pytest.mark.parametrize(
-    ("indices", "features", "said"),
+    ("indices", "features", "message"),
     [
         (["5"], [], "no stage 5"),
         (["-6"], [], "no stage -6"),
@@ -41,12 +41,12 @@ def test_what_is_chosen(indices, features, chosen):
         (["0-2,1"], [], "twice"),
         (["one"], [], "not a stage index"),
         (["stage1"], [], "use --out-features stage1"),
-        ([","], [], "No stage is named"),
+        ([","], [], "No stage was given"),
         ([], ["stage9"], "Did you mean 'stage"),
         ([], ["stem,stem"], "twice"),
         (["0"], ["stage1"], "different stages"),
     ],
 )
-def test_what_is_refused(indices, features, said):
-    with pytest.raises(StageError, match=said):
+def test_invalid_choices_are_refused(indices, features, message):
+    with pytest.raises(StageError, match=message):
         choose_stages(NAMES, indices, features)

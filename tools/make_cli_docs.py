@@ -39,7 +39,7 @@ def section(name: str) -> str:
 
 def tables(typer_command: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The command's arguments and options by panel, as (name, help) rows."""
-    context = typer_command.context_class(typer_command)
+    context = typer_command.context_class(typer_command, **typer_command.context_settings)
     panels: dict[str, list[tuple[str, str]]] = {}
     for param in typer_command.get_params(context):
         if record := param.get_help_record(context):

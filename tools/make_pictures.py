@@ -1,6 +1,6 @@
-"""Make docs/pictures anew, from the photos and the small models that come with the source: `make pictures`.
+"""Generate docs/pictures from the photos and small models in the repository: `make pictures`.
 
-Needs a chromium for the pictures of the page. The models' weights are random; a trained model's maps say more.
+The screenshots of the page need Chromium. The models have random weights; a trained model's maps show more.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from backbone_cli.cli import run
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs/pictures"
-LARGEST = 300_000
-"""Bytes; a picture that takes more gets a palette."""
+MAX_BYTES = 300_000
+"""Larger pictures are reduced to a palette."""
 PHOTOS = "fixtures/photos"
 SWIN, RESNET, DINO = (f"fixtures/models/{name}-micro" for name in ("swin", "resnet", "dinov2"))
 
@@ -39,30 +39,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")
         backbone("view", PHOTOS, "-m", SWIN, "-o", page)
-        take(page.as_uri())
+        take_screenshots(page.as_uri())
     for path in PICTURES.glob("*.png"):
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > MAX_BYTES:
             with Image.open(path) as picture:
                 small = picture.convert("RGB").quantize(256)
             small.save(path, optimize=True)
 
 
-def take(address: str) -> None:
-    """The page on a desk and on a phone, with a patch picked."""
+def take_screenshots(address: str) -> None:
+    """The page on a desktop and on a phone, with a patch selected."""
     with sync_playwright() as playwright:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        desk = browser.new_page(viewport={"width": 1180, "height": 760}, color_scheme="light")
-        pick(desk, address, photo=0, stage="stage2", at=(0.42, 0.55))
-        desk.screenshot(path=PICTURES / "page.png")
+        desktop = browser.new_page(viewport={"width": 1180, "height": 760}, color_scheme="light")
+        select_patch(desktop, address, photo=0, stage="stage2", at=(0.42, 0.55))
+        desktop.screenshot(path=PICTURES / "page.png")
         phone = browser.new_page(viewport={"width": 390, "height": 760}, color_scheme="dark")
-        pick(phone, address, photo=2, stage="stage2", at=(0.48, 0.3))
+        select_patch(phone, address, photo=2, stage="stage2", at=(0.48, 0.3))
         phone.locator(".photo").nth(2).scroll_into_view_if_needed()
         phone.screenshot(path=PICTURES / "phone.png")
         browser.close()
 
 
-def pick(page: Page, address: str, photo: int, stage: str, at: tuple[float, float]) -> None:
+def select_patch(page: Page, address: str, photo: int, stage: str, at: tuple[float, float]) -> None:
     page.goto(address)
     page.get_by_role("radio", name=stage).check()
     canvas = page.locator(".photo").nth(photo).locator("canvas").first

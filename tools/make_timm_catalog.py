@@ -1,4 +1,4 @@
-"""Make `backbone_cli/timm/catalog.json` with the installed timm; it takes an hour on one core.
+"""Generate `backbone_cli/timm/catalog.json` from the installed timm; takes an hour on one core.
 
 python tools/make_timm_catalog.py                    # everything
 python tools/make_timm_catalog.py 'convnext*' ...    # only these

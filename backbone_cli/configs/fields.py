@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields
 from functools import cache
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 IntOrPair = int | Sequence[int]
 """One number for both axes, or (height, width)."""
@@ -41,7 +43,12 @@ def check_fields(config: Any) -> None:
 
 @cache
 def field_types(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
+    """Field name -> its type, of a dataclass whose annotations may be strings."""
+    owners = {name: base for base in reversed(cls.__mro__) for name in inspect.get_annotations(base)}
+    namespaces = {base: vars(sys.modules[base.__module__]) for base in set(owners.values())}
+    return {
+        f.name: eval(f.type, namespaces[owners[f.name]]) if isinstance(f.type, str) else f.type for f in fields(cls)
+    }
 
 
 def has_type(value: Any, expected: Any) -> bool:

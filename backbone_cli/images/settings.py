@@ -30,7 +30,7 @@ from .sizes import (
     crop_window,
     crops_by_resizing,
     resize_by_keys,
-    scale_resize,
+    scale_size,
     to_size_dict,
 )
 
@@ -188,7 +188,7 @@ class ProcessorSettings:
         elif self.do_center_crop and self.crop_size:
             changed |= {"crop_size": to_size_dict(size)}
             if self.do_resize and self.size:
-                changed["size"] = scale_resize(self.size, as_pair(self.crop_size), size)
+                changed["size"] = scale_size(self.size, as_pair(self.crop_size), size)
         else:
             changed |= {
                 "do_resize": True,

@@ -138,7 +138,7 @@ def to_size_dict(size: Size) -> dict[str, int]:
     return {"height": size[0], "width": size[1]}
 
 
-def scale_resize(size: Mapping[str, int], old: Size, new: Size) -> dict[str, int]:
+def scale_size(size: Mapping[str, int], old: Size, new: Size) -> dict[str, int]:
     """The size to resize to before a crop, scaled like the crop."""
     before = (
         as_pair(size) if "height" in size else (size.get("shortest_edge", old[0]), size.get("shortest_edge", old[1]))

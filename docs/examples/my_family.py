@@ -1,4 +1,4 @@
-"""A family of one's own: a stem, then stages that are each half as large and twice as wide."""
+"""A family of your own: a stem, then stages that each halve the map and double the width."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ class PlainNetConfig(BackboneConfig):
     depth: int = 3
 
     @property
-    def num_features(self) -> list[int]:  # channels of every stage, the stem's first
+    def num_features(self) -> list[int]:  # channels of every stage, the stem first
         return [self.width * 2**i for i in range(self.depth + 1)]
 
     @property
-    def strides(self) -> list[int]:  # pixels to one cell of the map, for every stage
+    def strides(self) -> list[int]:  # image pixels per cell of the map, for every stage
         return [4 * 2**i for i in range(self.depth + 1)]
 
 
 class PlainNetBackbone(Backbone):
     def __init__(self, config: PlainNetConfig) -> None:
         super().__init__(config)
-        widths = config.num_features[: self.last + 1]  # nothing is built past the last stage asked for
+        widths = config.num_features[: self.last + 1]  # nothing past the last requested stage is built
         self.stem = nn.Conv2d(3, config.width, 4, 4)
         self.layers = nn.ModuleList(nn.Conv2d(dim, 2 * dim, 3, 2, 1) for dim in widths[:-1])
 
-    def states(self, pixels: Tensor) -> Iterator[Tensor]:  # each stage's map, handed over in turn
+    def states(self, pixels: Tensor) -> Iterator[Tensor]:  # yields each stage's map in turn
         yield (x := self.stem(pixels))
         for layer in self.layers:
             yield (x := layer(x.relu()))
 
-    def names(self) -> dict[str, str]:  # names here on the left, names in the weight files on the right
+    def names(self) -> dict[str, str]:  # names in this module on the left, in weight files on the right
         return {"stem": "embeddings.projection", "layers.*": "encoder.stages.*.conv"}
 
 

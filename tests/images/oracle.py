@@ -1,4 +1,4 @@
-"""transformers' Pillow-backed processors, and images to hold ours against them."""
+"""The oracle: transformers' Pillow-backed processors, and random images to compare on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def noise(height, width, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def theirs(kind, said):
-    """The class itself, where need be the torchvision-backed one: some exist in no other form."""
+def oracle_processor(kind, raw_config):
+    """transformers' processor of this class; torchvision-backed if it has no Pillow-backed form."""
     cls = get_image_processor_class_from_name(f"{kind}Pil") or get_image_processor_class_from_name(kind)
-    return cls.from_dict(dict(said))
+    return cls.from_dict(dict(raw_config))
 
 
 def pixels(processor, image):
@@ -24,15 +24,15 @@ def pixels(processor, image):
     return np.asarray(processor(image, return_tensors=kind)["pixel_values"])
 
 
-def assert_same(kind, said, sizes):
-    """Equal to the last bit, and of the size that was foretold."""
-    oracle = theirs(kind, said)
-    ours = ImageProcessor.from_dict({**said, "image_processor_type": kind})
+def assert_same(kind, raw_config, sizes):
+    """Equal to the last bit, and of the size that was predicted."""
+    oracle = oracle_processor(kind, raw_config)
+    processor = ImageProcessor.from_dict({**raw_config, "image_processor_type": kind})
     for size in sizes:
         image = noise(*size)
-        expected, got = pixels(oracle, image), ours(image, return_tensors="np").pixel_values
-        assert got.dtype == np.float32
-        assert got.shape == expected.shape, (kind, said, size)
-        assert np.array_equal(got, expected), (kind, said, size)
-        assert ours.output_size(*size) == got.shape[2:]
-        assert ours.fixed_size in (None, got.shape[2:])
+        expected, actual = pixels(oracle, image), processor(image, return_tensors="np").pixel_values
+        assert actual.dtype == np.float32
+        assert actual.shape == expected.shape, (kind, raw_config, size)
+        assert np.array_equal(actual, expected), (kind, raw_config, size)
+        assert processor.output_size(*size) == actual.shape[2:]
+        assert processor.fixed_size in (None, actual.shape[2:])

@@ -1,4 +1,4 @@
-"""Every mode and format of image, every way for a file to be bad."""
+"""Images of every mode and format, and files that are damaged or not images."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ FILES = {
     "ico": encoded(PHOTO, "ICO", sizes=[(64, 64)]),
     "tga": encoded(PHOTO, "TGA"),
     "pcx": encoded(PHOTO, "PCX"),
-    **{f"jpeg-turned-{n}": encoded(PHOTO, "JPEG", exif=exif(n)) for n in range(1, 10)},
-    **{f"{form}-turned": encoded(PHOTO, form, exif=exif(6)) for form in ("PNG", "WEBP", "TIFF")},
-    "png-palette-turned": encoded(palette(), "PNG", exif=exif(5)),
+    **{f"jpeg-rotated-{n}": encoded(PHOTO, "JPEG", exif=exif(n)) for n in range(1, 10)},
+    **{f"{form}-rotated": encoded(PHOTO, form, exif=exif(6)) for form in ("PNG", "WEBP", "TIFF")},
+    "png-palette-rotated": encoded(palette(), "PNG", exif=exif(5)),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_read_as_transformers_reads_it(name, tmp_path):
+def test_every_format_equals_transformers(name, tmp_path):
     (path := tmp_path / name).write_bytes(FILES[name])
     with warnings.catch_warnings(), Image.open(path) as opened:
         warnings.simplefilter("ignore")
@@ -100,24 +100,24 @@ def test_read_as_transformers_reads_it(name, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "JPEG2000", "big-endian"])
-def test_the_upper_8_of_16_bits_of_grey(form):
+def test_16_bit_grey_keeps_the_upper_8_bits(form):
     grey = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
     if form == "big-endian":
         image = Image.frombytes("I;16B", (64, 64), grey.astype(">u2").tobytes())
         file = encoded(image, "TIFF")
     else:
         file = encoded(Image.fromarray(grey), form, **({"irreversible": False} if form == "JPEG2000" else {}))
-    got = np.asarray(decode(file))
-    assert np.array_equal(got, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, -1))
+    actual = np.asarray(decode(file))
+    assert np.array_equal(actual, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, -1))
 
 
-def test_16_bits_of_colour_follow_the_same_rule():
+def test_16_bit_colour_keeps_the_upper_8_bits():
     colours = np.random.default_rng(0).integers(0, 65536, (9, 11, 3), dtype=np.uint16)
-    assert np.array_equal(np.asarray(decode(png_of_16_bits(colours))), (colours >> 8).astype(np.uint8))
+    assert np.array_equal(np.asarray(decode(png_16_bit(colours))), (colours >> 8).astype(np.uint8))
 
 
-def png_of_16_bits(colours):
-    """Pillow reads these, and doesn't write them."""
+def png_16_bit(colours):
+    """A 16-bit colour PNG, which Pillow reads but doesn't write."""
     height, width = colours.shape[:2]
 
     def chunk(kind, data):
@@ -128,20 +128,20 @@ def png_of_16_bits(colours):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
-def test_32_bit_integers_are_taken_for_16_bits_and_clipped():
+def test_32_bit_integers_are_clipped_to_16_bits():
     values = np.array([[-5, 0, 255, 256, 65535, 70000]], dtype=np.int32)
-    got = np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))
-    assert got[0, :, 0].tolist() == [0, 0, 0, 1, 255, 255]
+    actual = np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))
+    assert actual[0, :, 0].tolist() == [0, 0, 0, 1, 255, 255]
 
 
-# --- what is wrong with a file ------------------------------------------------------------------------------------
+# --- files that can't be decoded ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "not an image"),
-        (b"hello there, this is a text", "not an image"),
+        (b"hello there, this is text", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image"),
         (FILES["jpeg"][: len(FILES["jpeg"]) // 2], "damaged"),
         (FILES["png"][: len(FILES["png"]) // 2], "damaged"),
@@ -153,58 +153,58 @@ def test_32_bit_integers_are_taken_for_16_bits_and_clipped():
         (b"P5 10 10 255 abc", "damaged"),
     ],
 )
-def test_files_that_are_no_whole_image(data, says, tmp_path):
+def test_damaged_files_and_other_files_are_refused(data, message, tmp_path):
     (path := tmp_path / "x.jpg").write_bytes(data)
-    with pytest.raises(ImageError, match=rf"^{path} (is|has) .*({says}).*\.$"):
+    with pytest.raises(ImageError, match=rf"^{path} (is|has) .*({message}).*\.$"):
         decode(path)
     with pytest.raises(ImageError, match=r"^The image"):
         decode(data)
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_that_are_not_readable_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for name, says in {
+    for name, message in {
         "pipe": "is not a file",
         ".": "is not a file",
         "nothing.jpg": "No such file",
         "loop": "symbolic links",
         "\0": "can't be read",
     }.items():
-        with pytest.raises(ImageError, match=says):
+        with pytest.raises(ImageError, match=message):
             decode(tmp_path / name)
     with pytest.raises(ImageError, match="is not a file"):
         decode("/dev/zero")
 
 
-def promising(width, height):
-    """A PNG whose header promises much, of which there is nothing."""
-    honest = png_of_16_bits(np.zeros((1, 1, 3), np.uint16))
+def png_claiming(width, height):
+    """A PNG whose header claims a size that its data doesn't have."""
+    valid = png_16_bit(np.zeros((1, 1, 3), np.uint16))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     crc = struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    return honest[:16] + header + crc + honest[33:]
+    return valid[:16] + header + crc + valid[33:]
 
 
-def test_large_images_are_refused_before_they_are_decoded():
+def test_images_above_max_pixels_are_refused_before_decoding():
     data = encoded(Image.new("RGB", (200, 100)), "PNG")
     assert decode(data, max_pixels=20_000).size == (200, 100)
     with pytest.raises(ImageError, match=r"20000 pixels \(200x100\), more than --max-pixels allows \(19999\)"):
         decode(data, max_pixels=19_999)
 
 
-@pytest.mark.parametrize("side", [12_000, 40_000, 2**31 - 1])  # where Pillow warns, where it refuses, where it breaks
-def test_bombs_are_refused(side):
+@pytest.mark.parametrize("side", [12_000, 40_000, 2**31 - 1])  # Pillow warns, refuses, and overflows
+def test_decompression_bombs_are_refused(side):
     with pytest.raises(ImageError, match="pixels"):
-        decode(promising(side, side), max_pixels=100_000_000)
+        decode(png_claiming(side, side), max_pixels=100_000_000)
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
-def test_images_without_a_pixel_are_refused(size):
+def test_images_without_pixels_are_refused(size):
     with pytest.raises(ImageError, match=r"The image (has no pixels|is damaged|is not an image)"):
-        decode(promising(*size))
+        decode(png_claiming(*size))
 
 
-def test_more_pixels_than_pillow_allows_can_be_asked_for(monkeypatch):
+def test_max_pixels_may_exceed_pillows_limit(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     data = encoded(Image.new("RGB", (30, 10)), "PNG")
     with pytest.raises(ImageError, match="raise --max-pixels"):
@@ -212,8 +212,8 @@ def test_more_pixels_than_pillow_allows_can_be_asked_for(monkeypatch):
     assert decode(data, max_pixels=300).size == (30, 10)
 
 
-def test_pillow_says_nothing_itself(capfd, monkeypatch):
-    """It would warn of the size, of the palette, of the EXIF block, and log an error of the samples."""
+def test_pillow_emits_no_warnings_or_logs(capfd, monkeypatch):
+    """By itself it would warn about the size, the palette and the EXIF block, and log an error about the samples."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -226,20 +226,20 @@ def test_pillow_says_nothing_itself(capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-def test_exif_that_cannot_be_read_costs_only_the_orientation():
+def test_unreadable_exif_only_loses_the_orientation():
     for block in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
         image = decode(encoded(PHOTO, "JPEG", exif=block))
         assert np.array_equal(np.asarray(image), np.asarray(decode(FILES["jpeg"])))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_damage_anywhere_is_an_image_error_or_an_image(name):
-    """Each byte of what matters may be anything."""
+def test_randomly_damaged_files_decode_or_raise_image_error(name):
+    """Random bytes are overwritten, mostly near the header, and some files are cut short."""
     rng = np.random.default_rng(len(name))
     for trial in range(25):
         data = bytearray(FILES[name])
-        for at in rng.integers(0, min(len(data), 400 if trial % 2 else len(data)), 4):
-            data[at] = rng.integers(256)
+        for position in rng.integers(0, min(len(data), 400 if trial % 2 else len(data)), 4):
+            data[position] = rng.integers(256)
         if trial % 3 == 0:
             del data[rng.integers(8, len(data)) :]
         try:
@@ -248,7 +248,7 @@ def test_damage_anywhere_is_an_image_error_or_an_image(name):
             assert str(error).startswith("The image ")
 
 
-def test_a_draft_is_smaller_and_not_too_small():
+def test_draft_decodes_smaller_but_not_below_the_limit():
     data = encoded(noise(20, 30).resize((480, 320)), "JPEG", exif=exif(6))
     assert decode(data).size == (320, 480)
     assert decode(data, draft=(100, 60)).size == (80, 120)
@@ -257,7 +257,7 @@ def test_a_draft_is_smaller_and_not_too_small():
     assert decode(encoded(PHOTO, "PNG"), draft=(10, 10)).size == PHOTO.size
 
 
-def test_pillow_is_left_as_it_was():
+def test_pillows_global_settings_are_unchanged():
     from PIL import ImageFile
 
     assert not ImageFile.LOAD_TRUNCATED_IMAGES

@@ -1,4 +1,4 @@
-"""Every class of processor, every setting: equal to transformers to the last bit."""
+"""Every processor class with every setting equals transformers to the last bit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from backbone_cli.errors import ImageError, UnsupportedModel, UsageError
 from backbone_cli.images.defaults import CLASSES, REFUSED
 from backbone_cli.images.processor import ImageProcessor
 from backbone_cli.images.sizes import FLOATING
-from backbone_cli.images.torch_ops import gather, normalize_on_device
-from tests.images.oracle import assert_same, noise, pixels, theirs
+from backbone_cli.images.torch_ops import look_up_on_device, normalize_on_device
+from tests.images.oracle import assert_same, noise, oracle_processor, pixels
 
-# This one needs boxes in transformers.
+# In transformers, VitPose needs boxes.
 COMPARED = sorted(set(CLASSES) - {"VitPoseImageProcessor"})
 
-# Several classes share a row, and most of these their steps.
+# Classes that share a row of defaults share their steps, except for the FLOATING ones.
 ROWS = sorted({*{id(CLASSES[kind]): kind for kind in COMPARED}.values(), *FLOATING})
 
-# Odd, tiny, a line, upright, lying, square.
+# Tiny, single lines, odd, square, portrait, landscape.
 SIZES = [(1, 1), (1, 90), (90, 1), (37, 53), (64, 64), (121, 80), (7, 140)]
 
 
 def small(kind):
-    """The published sizes of a class, brought down to what takes no time."""
+    """A class's published sizes, scaled down so that tests are fast."""
     sizes = {key: CLASSES[kind].get(key) for key in ("size", "crop_size", "pad_size")}
     largest = max(max(size.values()) for size in sizes.values() if size)
     return {key: {side: n * 100 // largest for side, n in size.items()} for key, size in sizes.items() if size}
@@ -76,7 +76,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("kind", COMPARED)
-def test_as_published(kind):
+def test_published_defaults(kind):
     assert_same(kind, {}, [(97, 130)])
 
 
@@ -84,34 +84,35 @@ def test_as_published(kind):
 def test_every_setting(kind):
     compared = 0
     for setting in SETTINGS:
-        said = small(kind) | setting
+        raw_config = small(kind) | setting
         try:
-            expected = pixels(theirs(kind, said), noise(37, 53))
-        except Exception:  # whatever transformers says to what this class can't do
+            expected = pixels(oracle_processor(kind, raw_config), noise(37, 53))
+        except Exception:  # whatever transformers raises for a setting that the class doesn't support
             continue
         if kind in FLOATING and setting.get("resample") not in (None, 2, 3):
             with pytest.raises(UnsupportedModel, match="bilinear"):
                 ImageProcessor.from_dict(setting, kind)
             continue
         sizes = SIZES if setting in ({}, {"resample": 3}) else SIZES[3:6:2]
-        if max(expected.shape) > 400:  # a setting that brought the published size back
+        if max(expected.shape) > 400:  # the setting restored the published size
             sizes = SIZES[3:4]
-        assert_same(kind, said, [size for size in sizes if survives(kind, said, size)])
+        assert_same(kind, raw_config, [size for size in sizes if is_accepted(kind, raw_config, size)])
         compared += 1
     assert compared >= 15
 
 
-def survives(kind, said, size):
+def is_accepted(kind, raw_config, size):
+    """Whether transformers accepts an image of this size; if not, this package must refuse it as well."""
     try:
-        pixels(theirs(kind, said), noise(*size))
+        pixels(oracle_processor(kind, raw_config), noise(*size))
     except Exception:
         with pytest.raises(ImageError):
-            ImageProcessor.from_dict({**said, "image_processor_type": kind})(noise(*size))
+            ImageProcessor.from_dict({**raw_config, "image_processor_type": kind})(noise(*size))
         return False
     return True
 
 
-# preprocessor_config.json as repositories of the hub hold them.
+# preprocessor_config.json files of Hub repositories.
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 HUB = {
     "microsoft/swin-tiny-patch4-window7-224": (
@@ -219,79 +220,84 @@ HUB = {
 
 
 @pytest.mark.parametrize("name", HUB)
-def test_as_the_hub_has_them(name):
-    kind, said = HUB[name]
-    ours = ImageProcessor.from_dict(said)
-    assert ours.image_processor_type == kind
+def test_configs_of_hub_repositories(name):
+    kind, raw_config = HUB[name]
+    processor = ImageProcessor.from_dict(raw_config)
+    assert processor.image_processor_type == kind
     image = noise(97, 130)
-    expected = pixels(theirs(kind, said), image)
-    assert np.array_equal(ours(image, return_tensors="np").pixel_values, expected)
+    expected = pixels(oracle_processor(kind, raw_config), image)
+    assert np.array_equal(processor(image, return_tensors="np").pixel_values, expected)
 
 
-def test_a_photo(request):
+def test_real_photo(request):
     photo = Image.open(request.config.rootpath / "fixtures/photos/grace_hopper.jpg")
-    for kind, said in (HUB["microsoft/swin-tiny-patch4-window7-224"], HUB["facebook/dinov2-base"]):
+    for kind, raw_config in (HUB["microsoft/swin-tiny-patch4-window7-224"], HUB["facebook/dinov2-base"]):
         assert np.array_equal(
-            ImageProcessor.from_dict(said)(photo, return_tensors="np").pixel_values, pixels(theirs(kind, said), photo)
+            ImageProcessor.from_dict(raw_config)(photo, return_tensors="np").pixel_values,
+            pixels(oracle_processor(kind, raw_config), photo),
         )
 
 
-def test_a_class_that_is_not_known_is_taken_at_its_word():
-    said = {"image_processor_type": "NewImageProcessor", "do_resize": True, "size": {"height": 20, "width": 30}}
-    said |= {"resample": 2, "do_rescale": False, "do_normalize": False}
-    ours = ImageProcessor.from_dict(said)
+def test_unknown_class_follows_its_settings():
+    raw_config = {"image_processor_type": "NewImageProcessor", "do_resize": True, "size": {"height": 20, "width": 30}}
+    raw_config |= {"resample": 2, "do_rescale": False, "do_normalize": False}
+    processor = ImageProcessor.from_dict(raw_config)
     image = noise(50, 60)
-    assert np.array_equal(ours.resize_and_crop(image), np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR)))
-    assert ours.table[0, 255] == 255  # nothing is done that isn't asked for
+    assert np.array_equal(
+        processor.resize_and_crop(image), np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR))
+    )
+    assert processor.table[0, 255] == 255  # no rescaling, no normalization
     with pytest.raises(UnsupportedModel, match=r"NewImageProcessor.*patch_size, temporal"):
-        ImageProcessor.from_dict({**said, "temporal": 1, "patch_size": 14})
-    assert ImageProcessor.from_dict(ours.to_dict()) == ours
+        ImageProcessor.from_dict({**raw_config, "temporal": 1, "patch_size": 14})
+    assert ImageProcessor.from_dict(processor.to_dict()) == processor
 
 
-def test_a_class_that_is_not_known_must_say_what_it_does():
-    with pytest.raises(UnsupportedModel, match="unsaid could mean anything: do_resize, do_rescale, do_normalize"):
+def test_unknown_class_must_list_all_steps():
+    with pytest.raises(UnsupportedModel, match=r"its config lacks do_resize, do_rescale, do_normalize\."):
         ImageProcessor.from_dict({"image_processor_type": "NewImageProcessor", "size": 224})
-    said = {"do_resize": True, "do_rescale": True, "do_normalize": False, "size": 224}
-    with pytest.raises(UnsupportedModel, match=r"mean anything: resample\."):
-        ImageProcessor.from_dict(said, "NewImageProcessor")
+    raw_config = {"do_resize": True, "do_rescale": True, "do_normalize": False, "size": 224}
+    with pytest.raises(UnsupportedModel, match=r"its config lacks resample\."):
+        ImageProcessor.from_dict(raw_config, "NewImageProcessor")
 
 
-def saved(kind):
-    """All that transformers writes of a class as it is."""
-    return json.loads(json.dumps(theirs(kind, {}).to_dict()))
+def saved_config(kind):
+    """Everything that transformers saves for a class with its defaults."""
+    return json.loads(json.dumps(oracle_processor(kind, {}).to_dict()))
 
 
-def test_no_class_of_a_composite_is_silently_another():
-    """Each is among those compared above, or is refused by its name, however much its file says."""
+def test_composites_classes_are_supported_or_refused_by_name():
+    """Each is compared above, or is refused even if its file contains all settings."""
     kinds = {composite.processor for composite in composites()}
     assert kinds - set(CLASSES) <= REFUSED
     assert not REFUSED & set(CLASSES)
     for kind in sorted(kinds - set(CLASSES)):
-        for said in ({}, saved(kind) | {"image_processor_type": kind}):
-            with pytest.raises(UnsupportedModel, match=f"as {kind} does it"):
-                ImageProcessor.from_dict(said, kind)
+        for raw_config in ({}, saved_config(kind) | {"image_processor_type": kind}):
+            with pytest.raises(UnsupportedModel, match=f"The image processor {kind} is not supported"):
+                ImageProcessor.from_dict(raw_config, kind)
 
 
 @pytest.mark.parametrize("kind", ["RfDetrImageProcessor", "YolosImageProcessor", "PerceiverImageProcessor"])
-def test_classes_with_steps_of_their_own_are_refused_though_all_their_settings_are_known(kind):
-    with pytest.raises(UnsupportedModel, match=rf"as {kind} does it: it has steps of its own\. Name one"):
-        ImageProcessor.from_dict(saved(kind), kind)
+def test_classes_with_special_steps_are_refused(kind):
+    with pytest.raises(
+        UnsupportedModel, match=rf"{kind} is not supported: it has steps of its own\. Name a supported class"
+    ):
+        ImageProcessor.from_dict(saved_config(kind), kind)
 
 
 @pytest.mark.parametrize("version", "234")
-def test_doc_layouts_way_as_transformers_saves_it(version, tmp_path):
-    """It resizes without smoothing, which makes another picture; and each version does so a little differently."""
+def test_doc_layout_equals_transformers(version, tmp_path):
+    """These classes resize without antialiasing, and each version does so slightly differently."""
     kind = f"PPDocLayoutV{version}ImageProcessor"
-    theirs(kind, {}).save_pretrained(tmp_path)
-    ours = ImageProcessor.from_dict(json.loads((tmp_path / "preprocessor_config.json").read_text()))
+    oracle_processor(kind, {}).save_pretrained(tmp_path)
+    processor = ImageProcessor.from_dict(json.loads((tmp_path / "preprocessor_config.json").read_text()))
     for size in ((97, 130), (800, 800), (1100, 700)):
         assert np.array_equal(
-            ours(noise(*size), return_tensors="np").pixel_values, pixels(theirs(kind, {}), noise(*size))
+            processor(noise(*size), return_tensors="np").pixel_values, pixels(oracle_processor(kind, {}), noise(*size))
         )
 
 
 @pytest.mark.parametrize(
-    "said",
+    "raw_config",
     [
         {"size": {"longest": 3}},
         {"size": 0},
@@ -303,30 +309,32 @@ def test_doc_layouts_way_as_transformers_saves_it(version, tmp_path):
         {"do_center_crop": True, "crop_size": {"shortest_edge": 3}},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(said):
-    with pytest.raises(UnsupportedModel, match="makes no sense"):
-        ImageProcessor.from_dict(said)
+def test_invalid_settings_are_refused(raw_config):
+    with pytest.raises(UnsupportedModel, match=r"'s preprocessor_config\.json is invalid"):
+        ImageProcessor.from_dict(raw_config)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_written_out_and_read_back(kind, tmp_path):
+def test_save_and_load_round_trip(kind, tmp_path):
     for processor in (
         plain := ImageProcessor.from_dict({}, kind),
         plain.with_size((40, 60)),
         plain.with_size((64, 64)),
     ):
         processor.save_pretrained(tmp_path)
-        said = json.loads((tmp_path / "preprocessor_config.json").read_text())
-        assert ImageProcessor.from_dict(said) == processor
+        raw_config = json.loads((tmp_path / "preprocessor_config.json").read_text())
+        assert ImageProcessor.from_dict(raw_config) == processor
 
 
-def test_what_is_written_transformers_reads_the_same(tmp_path):
+def test_transformers_reads_saved_configs_the_same(tmp_path):
     for kind in COMPARED:
         processor = ImageProcessor.from_dict(small(kind), kind)
         processor.save_pretrained(tmp_path)
-        said = json.loads((tmp_path / "preprocessor_config.json").read_text())
+        raw_config = json.loads((tmp_path / "preprocessor_config.json").read_text())
         image = noise(41, 50)
-        assert np.array_equal(processor(image, return_tensors="np").pixel_values, pixels(theirs(kind, said), image))
+        assert np.array_equal(
+            processor(image, return_tensors="np").pixel_values, pixels(oracle_processor(kind, raw_config), image)
+        )
 
 
 # --- sizes --------------------------------------------------------------------------------------------------------
@@ -334,33 +342,39 @@ def test_what_is_written_transformers_reads_the_same(tmp_path):
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("size", [(64, 64), (48, 80), (400, 390)])
-def test_with_size_every_image_comes_to_it(kind, size):
+def test_with_size_gives_every_image_that_size(kind, size):
     processor = ImageProcessor.from_dict({}, kind).with_size(size)
     assert processor.fixed_size == size
     for shape in SIZES:
         assert processor.output_size(*shape) == size
-    assert processor.resize_and_crop(noise(50, 71)).shape == (*size, 3)
+    resized = processor.resize_and_crop(noise(50, 71))
+    if kind in FLOATING:  # model input already
+        assert resized.shape == (3, *size) and resized.dtype == np.float32
+    else:
+        assert resized.shape == (*size, 3) and resized.dtype == np.uint8
 
 
-def test_with_size_goes_through_the_processors_own_steps():
+def test_with_size_keeps_the_processors_steps():
     image = noise(90, 140)
     convnext = ImageProcessor.from_dict({"size": 224}, "ConvNextImageProcessor").with_size((64, 64))
     assert np.array_equal(
-        convnext(image).pixel_values[0], pixels(theirs("ConvNextImageProcessor", {"size": 64}), image)[0]
+        convnext(image).pixel_values[0], pixels(oracle_processor("ConvNextImageProcessor", {"size": 64}), image)[0]
     )
     dinov2 = ImageProcessor.from_dict({"size": {"shortest_edge": 256}}, "BitImageProcessor").with_size((56, 56))
-    said = {"size": {"shortest_edge": 64}, "crop_size": 56}
-    assert np.array_equal(dinov2(image).pixel_values[0], pixels(theirs("BitImageProcessor", said), image)[0])
+    raw_config = {"size": {"shortest_edge": 64}, "crop_size": 56}
+    assert np.array_equal(
+        dinov2(image).pixel_values[0], pixels(oracle_processor("BitImageProcessor", raw_config), image)[0]
+    )
 
 
-def test_a_window_that_is_not_square_is_covered_and_the_shape_kept():
+def test_non_square_crop_is_covered_with_the_aspect_ratio_kept():
     processor = ImageProcessor.from_dict({"size": {"shortest_edge": 256}}, "BitImageProcessor").with_size((56, 112))
     assert processor.resized(100, 100) == (128, 128)
     assert processor.resized(100, 300) == (64, 192)
     assert processor.crops() == [(56, 112)]
 
 
-def test_images_that_come_to_nothing_or_to_too_much_are_refused():
+def test_images_that_become_empty_or_too_large_are_refused():
     with pytest.raises(ImageError, match="too long and narrow"):
         ImageProcessor.from_dict({}, "BitImageProcessor").output_size(1, 100_000_000)
     with pytest.raises(ImageError, match="too long and narrow"):
@@ -370,7 +384,7 @@ def test_images_that_come_to_nothing_or_to_too_much_are_refused():
         ImageProcessor.from_dict(pad).output_size(21, 20)
 
 
-def test_a_draft_leaves_enough_to_make_smaller():
+def test_draft_is_larger_than_the_resized_image():
     vit = ImageProcessor.from_dict({"size": {"height": 100, "width": 50}})
     assert vit.draft == (200, 100)
     assert ImageProcessor.from_dict({"do_resize": False}).draft is None
@@ -379,31 +393,31 @@ def test_a_draft_leaves_enough_to_make_smaller():
     assert 0 < np.abs(exact - fast).max() < 12
 
 
-# --- the table ----------------------------------------------------------------------------------------------------
+# --- the lookup table ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["ViTImageProcessor", "EfficientNetImageProcessor", "DINOv3ViTImageProcessor"])
-def test_geometry_then_normalising_is_the_call(kind):
+def test_call_equals_resize_and_crop_then_normalize(kind):
     processor = ImageProcessor.from_dict({"size": {"height": 30, "width": 40}}, kind)
     images = [noise(50, 60, seed) for seed in range(3)]
     batch = np.stack([processor.resize_and_crop(image) for image in images])
     expected = processor(images, return_tensors="np").pixel_values
     assert np.array_equal(processor.normalize(batch), expected)
-    moved = normalize_on_device(torch.from_numpy(batch), torch.from_numpy(processor.table))
-    assert moved.is_contiguous() and torch.equal(moved, torch.from_numpy(expected))
+    on_device = normalize_on_device(torch.from_numpy(batch), torch.from_numpy(processor.table))
+    assert on_device.is_contiguous() and torch.equal(on_device, torch.from_numpy(expected))
 
 
-def test_looking_up_by_torch_gives_the_same_bits():
+def test_lookup_in_torch_equals_numpy():
     processor = ImageProcessor.from_dict(IMAGENET)
     batch = np.stack([np.asarray(noise(9, 11)), np.asarray(noise(9, 11, 1))])
-    looked_up = gather(torch.from_numpy(batch), torch.from_numpy(processor.table))
+    looked_up = look_up_on_device(torch.from_numpy(batch), torch.from_numpy(processor.table))
     assert torch.equal(looked_up, torch.from_numpy(processor.normalize(batch)))
 
 
 # --- calling ------------------------------------------------------------------------------------------------------
 
 
-def test_what_can_be_given():
+def test_accepted_kinds_of_images():
     processor = ImageProcessor.from_dict({"size": 20})
     image = noise(30, 40)
     array = np.asarray(image)
@@ -422,17 +436,19 @@ def test_what_can_be_given():
     assert processor(image.convert("L")).pixel_values[0].shape == (3, 20, 20)
 
 
-def test_floats_from_0_to_1_as_transformers_takes_them():
-    said = {"size": {"height": 20, "width": 20}, "do_rescale": False}
+def test_unit_floats_equal_transformers():
+    raw_config = {"size": {"height": 20, "width": 20}, "do_rescale": False}
     unit = np.asarray(noise(30, 40)).astype(np.float32) / 255
-    ours = ImageProcessor.from_dict(said)
-    assert np.array_equal(ours(unit).pixel_values[0], pixels(theirs("ViTImageProcessor", said), unit)[0])
+    processor = ImageProcessor.from_dict(raw_config)
+    assert np.array_equal(
+        processor(unit).pixel_values[0], pixels(oracle_processor("ViTImageProcessor", raw_config), unit)[0]
+    )
     with pytest.raises(UsageError, match="do_rescale=False"):
-        ours(unit, do_rescale=True)
+        processor(unit, do_rescale=True)
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "raw_config"),
     [
         ("ViTImageProcessor", {"do_resize": False}),
         ("ViTImageProcessor", {"do_resize": False, "do_pad": True, "pad_size": {"height": 50, "width": 60}}),
@@ -447,39 +463,39 @@ def test_floats_from_0_to_1_as_transformers_takes_them():
         ("ZoeDepthImageProcessor", {"size": {"height": 64, "width": 64}}),
     ],
 )
-def test_floats_stay_floats_where_no_bytes_have_to_be_resized(kind, said):
-    said = said | {"do_rescale": False}
+def test_floats_stay_floats_unless_resized_as_bytes(kind, raw_config):
+    raw_config = raw_config | {"do_rescale": False}
     unit = np.random.default_rng(0).random((30, 40, 3), dtype=np.float32)
-    got = ImageProcessor.from_dict(said, kind)(unit, return_tensors="np").pixel_values
-    assert got.dtype == np.float32
-    assert np.array_equal(got, pixels(theirs(kind, said), unit))
+    actual = ImageProcessor.from_dict(raw_config, kind)(unit, return_tensors="np").pixel_values
+    assert actual.dtype == np.float32
+    assert np.array_equal(actual, pixels(oracle_processor(kind, raw_config), unit))
 
 
-def test_the_layout_of_an_array_can_be_said():
-    said = {"do_resize": False}
-    ours, oracle = ImageProcessor.from_dict(said), theirs("ViTImageProcessor", said)
+def test_input_data_format_gives_the_array_layout():
+    raw_config = {"do_resize": False}
+    processor, oracle = ImageProcessor.from_dict(raw_config), oracle_processor("ViTImageProcessor", raw_config)
     array = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
     for layout, shape in (("channels_first", (1, 3, 5, 3)), ("channels_last", (1, 3, 3, 5))):
-        got = ours(array, input_data_format=layout, return_tensors="np").pixel_values
-        assert got.shape == shape
-        assert np.array_equal(got, oracle(array, input_data_format=layout, return_tensors="np")["pixel_values"])
-    with pytest.raises(UsageError, match="is no image"):
-        ours(np.zeros((30, 40, 3), np.uint8), input_data_format="channels_first")
+        actual = processor(array, input_data_format=layout, return_tensors="np").pixel_values
+        assert actual.shape == shape
+        assert np.array_equal(actual, oracle(array, input_data_format=layout, return_tensors="np")["pixel_values"])
+    with pytest.raises(UsageError, match="is not an image"):
+        processor(np.zeros((30, 40, 3), np.uint8), input_data_format="channels_first")
     with pytest.raises(UsageError, match="'channels_first' or 'channels_last', not 'last'"):
-        ours(array, input_data_format="last")
+        processor(array, input_data_format="last")
 
 
-def test_keywords_that_change_no_pixel_are_taken():
+def test_keywords_without_effect_are_accepted():
     processor = ImageProcessor.from_dict({"size": 16})
     expected = processor(noise(20, 30), return_tensors="np").pixel_values
     for given in ({"device": "cpu"}, {"disable_grouping": True}, {"data_format": "channels_first"}, {"use_fast": True}):
         assert np.array_equal(processor(noise(20, 30), return_tensors="np", **given).pixel_values, expected)
     assert np.array_equal(processor.preprocess(noise(20, 30), return_tensors="np").pixel_values, expected)
-    with pytest.raises(UsageError, match="data_format='channels_last' can't be had"):
+    with pytest.raises(UsageError, match="always channels_first; data_format='channels_last' is not supported"):
         processor(noise(20, 30), data_format="channels_last")
 
 
-def test_transparency_is_laid_on_white_where_the_class_does_so():
+def test_transparency_is_composited_on_white_by_classes_that_do_so():
     image = noise(30, 40).convert("RGBA")
     image.putalpha(Image.fromarray(np.tile(np.arange(40, dtype=np.uint8) * 6, (30, 1))))
     for mode in ("RGBA", "LA", "PA"):
@@ -487,45 +503,49 @@ def test_transparency_is_laid_on_white_where_the_class_does_so():
         given.putalpha(image.getchannel("A"))
         assert np.array_equal(
             ImageProcessor.from_dict({}, "BitImageProcessor")(given).pixel_values[0],
-            pixels(theirs("BitImageProcessor", {}), given)[0],
+            pixels(oracle_processor("BitImageProcessor", {}), given)[0],
         )
     assert np.array_equal(
         ImageProcessor.from_dict({})(image).pixel_values[0],
-        pixels(theirs("ViTImageProcessor", {}), image.convert("RGB"))[0],
+        pixels(oracle_processor("ViTImageProcessor", {}), image.convert("RGB"))[0],
     )
 
 
-def test_settings_for_one_call():
+def test_overrides_apply_to_one_call():
     processor = ImageProcessor.from_dict({"size": 224})
     image = noise(30, 40)
     assert processor(image, size=16, return_tensors="pt").pixel_values.shape == (1, 3, 16, 16)
     assert processor(image, do_resize=False, return_tensors="np").pixel_values.shape == (1, 3, 30, 40)
     assert processor.size == {"height": 224, "width": 224}
     mixed = processor([image, noise(30, 41)], do_resize=False, return_tensors="pt").pixel_values
-    assert [tuple(pixels.shape) for pixels in mixed] == [(3, 30, 40), (3, 30, 41)]
-    with pytest.raises(UsageError, match="no setting crop_pct"):
+    assert [tuple(each.shape) for each in mixed] == [(3, 30, 40), (3, 30, 41)]
+    with pytest.raises(UsageError, match="no setting named crop_pct"):
         processor(image, crop_pct=0.9)
-    with pytest.raises(UsageError, match="makes no sense"):
+    with pytest.raises(UsageError, match="is invalid: images can't be resized"):
         processor(image, size={"long": 3})
     with pytest.raises(UsageError, match="return_tensors"):
         processor(image, return_tensors="tf")
 
 
-def test_arrays_that_are_no_images_are_refused():
+def test_arrays_that_are_not_images_are_refused():
     processor = ImageProcessor.from_dict({})
     for array in (np.zeros((4, 5, 6)), np.zeros(4), np.full((3, 4, 4), -1.0), np.full((3, 4, 4), 300)):
         with pytest.raises(UsageError):
             processor(array)
 
 
-def test_attributes_are_those_of_transformers():
-    ours, oracle = ImageProcessor.from_dict({}, "BitImageProcessor"), theirs("BitImageProcessor", {})
-    assert ours.size == dict(oracle.size) and ours.crop_size == dict(oracle.crop_size)
-    assert (ours.resample, ours.do_resize, ours.rescale_factor) == (oracle.resample, True, oracle.rescale_factor)
-    assert ours.image_mean == tuple(oracle.image_mean) and ours.image_std == tuple(oracle.image_std)
+def test_attributes_equal_transformers():
+    processor, oracle = ImageProcessor.from_dict({}, "BitImageProcessor"), oracle_processor("BitImageProcessor", {})
+    assert processor.size == dict(oracle.size) and processor.crop_size == dict(oracle.crop_size)
+    assert (processor.resample, processor.do_resize, processor.rescale_factor) == (
+        oracle.resample,
+        True,
+        oracle.rescale_factor,
+    )
+    assert processor.image_mean == tuple(oracle.image_mean) and processor.image_std == tuple(oracle.image_std)
 
 
-def test_what_a_call_returns_goes_into_a_model():
+def test_returned_batch_can_be_passed_to_a_model():
     returned = ImageProcessor.from_dict({"size": 16})(noise(20, 20), return_tensors="pt")
     assert dict(**returned)["pixel_values"] is returned.pixel_values
     assert returned.to(torch.float16).pixel_values.dtype == torch.float16
@@ -534,6 +554,6 @@ def test_what_a_call_returns_goes_into_a_model():
 
 
 @pytest.mark.parametrize("size", [{"shortest_edge": 100_000}, {"height": 100_000, "width": 100_000}])
-def test_a_size_that_is_too_large_is_not_the_images_fault(size):
+def test_too_large_a_size_is_not_blamed_on_the_image(size):
     with pytest.raises(ImageError, match="which is too large"):
         ImageProcessor.from_dict({"size": size}).resize_target(40, 50)

@@ -1,9 +1,10 @@
 """NAT and DiNAT as transformers has them, with a brute-force neighbourhood attention in place of the natten package.
 
-natten runs on GPUs only by now; and DiNAT's own call of it (transformers 5.23) has the axes in the wrong order. So the
-module that calls it is replaced as a whole; all else is transformers' code. NAT, which transformers no longer has, is
-DiNAT without dilation, under other names. Both were held once against transformers 4.46.3 over natten 0.14.6, a
-pair that runs on a CPU: five configs, the mini's among them, four sizes, every stage within 5e-6 of ours.
+Current natten only runs on GPUs, and DiNAT's own call of it (transformers 5.23) has the axes in the wrong order. So the
+module that calls it is replaced entirely; everything else is transformers' code. NAT, which transformers has dropped,
+is DiNAT without dilation and with other names. Both were once checked against transformers 4.46.3 with natten 0.14.6, a
+pair that runs on a CPU: with five configs, including the mini's, and four image sizes, every stage was within 5e-6 of
+this package's.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from transformers.models.dinat import modeling_dinat
 
 
 def neighbours(i: int, length: int, kernel: int, dilation: int) -> list[int]:
-    """Of all positions in step with `i`, the row of `kernel` that has it nearest to its middle."""
-    in_step = [j for j in range(length) if (j - i) % dilation == 0]
-    at = in_step.index(i)
-    firsts = range(len(in_step) - kernel + 1)
-    first = min(firsts, key=lambda first: abs(first + kernel // 2 - at))
-    return in_step[first : first + kernel]
+    """The `kernel` consecutive positions, on the dilated grid through `i`, with `i` closest to their middle."""
+    grid = [j for j in range(length) if (j - i) % dilation == 0]
+    position = grid.index(i)
+    starts = range(len(grid) - kernel + 1)
+    start = min(starts, key=lambda start: abs(start + kernel // 2 - position))
+    return grid[start : start + kernel]
 
 
 def offsets(length: int, kernel: int, dilation: int) -> Tensor:
-    """For each position, each other's place in the bias table; -1 for those that are no neighbours."""
+    """For each pair of positions the index in the bias table; -1 if they are not neighbours."""
     table = torch.full((length, length), -1)
     for i in range(length):
         for j in neighbours(i, length, kernel, dilation):
@@ -36,7 +37,7 @@ def offsets(length: int, kernel: int, dilation: int) -> Tensor:
 
 
 def brute_force(q: Tensor, k: Tensor, v: Tensor, table: Tensor, kernel: int, dilation: int) -> Tensor:
-    """Neighbourhood attention by its definition (B heads H W D): all pixels with all, strangers masked."""
+    """Neighbourhood attention by its definition (B heads H W D): every pixel to every pixel, with a mask."""
     height, width = q.shape[2:4]
     rows = offsets(height, kernel, dilation)[:, None, :, None]
     columns = offsets(width, kernel, dilation)[None, :, None, :]
@@ -57,7 +58,7 @@ class BruteForceAttention(modeling_dinat.NeighborhoodAttention):
 
 
 def without_natten(cls: type[nn.Module]) -> type[nn.Module]:
-    """The class, built with brute-force attention and without a look for natten."""
+    """The class, built with brute-force attention and without a check for natten."""
 
     def __init__(self, config, *args, **kwargs):
         with (
@@ -75,8 +76,8 @@ DINAT = {cls.__name__: without_natten(cls) for cls in (DinatBackbone, DinatModel
 class NatConfig(DinatConfig):
     model_type = "nat"
 
-    def __init__(self, **said):
-        super().__init__(**said)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.dilations = [[1] * depth for depth in self.depths]
 
     def to_dict(self):

@@ -1,8 +1,8 @@
-"""The harness that holds every family against transformers.
+"""The harness that compares every family with transformers, the oracle.
 
-A family's row (`tests/models/cases/<model_type>.py`) says which configs to try, which classes save checkpoints of it,
-and the image sizes; everything else is the same for all. Nothing in the oracle is left at 0 or 1 or at a tiny layer
-scale, since a tensor at rest proves nothing.
+A family's case (`tests/models/cases/<model_type>.py`) lists the configs to try, the classes that save its checkpoints
+and the image sizes; everything else is the same for all families. No tensor of the oracle keeps its initial 0, 1 or
+tiny layer scale, because such a tensor could be ignored unnoticed.
 """
 
 from __future__ import annotations
@@ -23,31 +23,30 @@ from backbone_cli import registry
 from backbone_cli.auto import AutoBackbone
 from backbone_cli.models.base import Backbone
 
-TOLERANCE = 1e-4  # of a stage's standard deviation, float32
+TOLERANCE = 1e-4  # in standard deviations of a stage's map, for float32
 
 
 @dataclass(frozen=True)
 class Case:
-    """One family's row."""
+    """One family's case."""
 
     model_type: str
     small: Mapping[str, Any]
-    """A config that runs in milliseconds; the others are told as differences from it."""
+    """A config that runs in milliseconds; the others are given as changes to it."""
     configs: Mapping[str, Mapping[str, Any]]
-    """Name -> what differs. Between them they exercise every switch that changes a feature map."""
+    """Name -> changes. Together they exercise every option that changes a feature map."""
     saved_by: tuple[str, ...] = ()
-    """transformers classes, besides the backbone class, whose `save_pretrained` makes checkpoints of the family."""
+    """transformers classes, besides the backbone class, whose `save_pretrained` writes checkpoints of the family."""
     sizes: tuple[tuple[int, int], ...] = ((64, 64), (97, 131), (33, 50))
     full: Mapping[str, Any] = field(default_factory=dict)
-    """The published full-size layout, tried at its own size; by default the family's defaults."""
+    """Changes to the config's defaults that give a published model, which is tried at `full_size`."""
     full_size: tuple[int, int] = (224, 224)
     oracle: Callable[[dict[str, Any]], nn.Module] | None = None
-    """Builds the oracle from a config, where transformers' own class can't be used as it is."""
+    """Builds the oracle from a config, if transformers' own class can't be used as it is."""
     classes: Mapping[str, type] = field(default_factory=dict)
-    """Oracle classes by name, where transformers has no such class or has it wrong."""
-    stage_count: Callable[[Any], int] | None = None
+    """Oracle classes by name, if transformers has no such class or a wrong one."""
     inert: tuple[str, ...] = ()
-    """Tensors of ours that no stage can show, by the end of their names, each with its reason beside it."""
+    """Endings of the names of tensors that affect no stage; a comment gives the reason for each."""
 
     @property
     def stem(self) -> str:
@@ -59,31 +58,31 @@ class Case:
     def config(self, name: str) -> dict[str, Any]:
         return {**self.small, **self.configs[name]}
 
-    def build(self, said: Mapping[str, Any], cls: str | None = None) -> nn.Module:
-        """The oracle of this config, every stage asked for, with drawn weights."""
+    def build(self, raw_config: Mapping[str, Any], cls: str | None = None) -> nn.Module:
+        """The oracle of this config with random weights and every stage requested."""
         config_class = self.oracle_class(f"{self.stem}Config")
-        count = len(config_class(**said).stage_names)
-        said = {**said, "out_indices": list(range(count))}
+        count = len(config_class(**raw_config).stage_names)
+        raw_config = {**raw_config, "out_indices": list(range(count))}
         torch.manual_seed(0)
         if self.oracle is not None and cls is None:
-            model = self.oracle(said)
+            model = self.oracle(raw_config)
         else:
-            model = self.oracle_class(cls or f"{self.stem}Backbone")(config_class(**said))
-        return drawn(model.eval())
+            model = self.oracle_class(cls or f"{self.stem}Backbone")(config_class(**raw_config))
+        return randomized(model.eval())
 
 
-def drawn(model: nn.Module) -> nn.Module:
-    """Draw all parameters and running statistics anew, but not the tables that follow from sizes."""
+def randomized(model: nn.Module) -> nn.Module:
+    """Give all parameters and running statistics new random values, but not tables derived from sizes."""
     generator = torch.Generator().manual_seed(1)
     saved = model.state_dict().keys()
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             if name in saved and tensor.is_floating_point():
-                tensor.copy_(draw_like(name, tensor, generator))
+                tensor.copy_(random_like(name, tensor, generator))
     return model
 
 
-def draw_like(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
+def random_like(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
     if tensor.ndim > 1:
         fan_in = max(2, tensor.numel() // tensor.shape[0])
         return torch.randn(tensor.shape, generator=generator) / math.sqrt(fan_in)
@@ -102,38 +101,38 @@ def maps_of(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return dict(zip(model.out_features, output.feature_maps, strict=True))
 
 
-def assert_same_maps(ours: Backbone, oracle: nn.Module, x: Tensor, tolerance: float = TOLERANCE) -> None:
-    """Every stage equal to the oracle's; where float32 itself is too coarse to tell, float64 must agree."""
-    got, requested = maps_of(ours, x), maps_of(oracle, x)
-    assert list(got) == list(requested)
-    worst = {name: distance(got[name], requested[name]) for name in requested}
-    if max(worst.values()) > tolerance:
-        precise = maps_of(ours.double(), x.double()), maps_of(oracle.double(), x.double())
-        ours.float(), oracle.float()
-        in_double = {name: distance(*(maps[name] for maps in precise)) for name in requested}
-        assert max(in_double.values()) < tolerance / 100 and max(worst.values()) < 10 * tolerance, (
-            worst,
+def assert_same_maps(model: Backbone, oracle: nn.Module, x: Tensor, tolerance: float = TOLERANCE) -> None:
+    """Every stage equals the oracle's; if float32 rounding exceeds the tolerance, float64 must agree."""
+    actual, expected = maps_of(model, x), maps_of(oracle, x)
+    assert list(actual) == list(expected)
+    distances = {name: distance(actual[name], expected[name]) for name in expected}
+    if max(distances.values()) > tolerance:
+        precise = maps_of(model.double(), x.double()), maps_of(oracle.double(), x.double())
+        model.float(), oracle.float()
+        in_double = {name: distance(*(maps[name] for maps in precise)) for name in expected}
+        assert max(in_double.values()) < tolerance / 100 and max(distances.values()) < 10 * tolerance, (
+            distances,
             in_double,
         )
 
 
-def distance(got: Tensor, requested: Tensor) -> float:
-    """The largest difference, in standard deviations of what was wanted."""
-    assert got.shape == requested.shape, (tuple(got.shape), tuple(requested.shape))
-    assert torch.isfinite(requested).all()
-    return ((got - requested).abs().max() / requested.std()).item()
+def distance(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference, in standard deviations of the expected tensor."""
+    assert actual.shape == expected.shape, (tuple(actual.shape), tuple(expected.shape))
+    assert torch.isfinite(expected).all()
+    return ((actual - expected).abs().max() / expected.std()).item()
 
 
-# --- checkpoints as hub repositories hold them ------------------------------------------------------------------
+# --- checkpoints in the forms of Hub repositories ---------------------------------------------------------------
 
 
-def save(model: nn.Module, folder: Path, said: Mapping[str, Any] | None = None) -> Path:
-    """What `save_pretrained` leaves: config.json and one model.safetensors."""
+def save(model: nn.Module, folder: Path) -> Path:
+    """Write the model with `save_pretrained`: config.json and one model.safetensors."""
     model.save_pretrained(folder)
     return folder
 
 
-def halves(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+def split_in_two(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     names = sorted(tensors)
     middle = len(names) // 2
     for part in (names[:middle], names[middle:]):
@@ -141,7 +140,7 @@ def halves(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 
 def rewrite(folder: Path, form: str) -> None:
-    """Turn a folder with one model.safetensors into another form that repositories have."""
+    """Convert a folder with one model.safetensors into another form that repositories use."""
     single = folder / "model.safetensors"
     tensors = load_file(single)
     if form in ("float16", "bfloat16"):
@@ -154,20 +153,21 @@ def rewrite(folder: Path, form: str) -> None:
         torch.save(tensors, folder / "pytorch_model.bin")
         return
     assert form in ("sharded", "sharded bin")
-    ending, write = ("safetensors", save_file) if form == "sharded" else ("bin", torch.save)
+    suffix, write = ("safetensors", save_file) if form == "sharded" else ("bin", torch.save)
     stem = "model" if form == "sharded" else "pytorch_model"
-    where = {}
-    for i, part in enumerate(halves(tensors), 1):
-        shard = f"{stem}-0000{i}-of-00002.{ending}"
+    weight_map = {}
+    for i, part in enumerate(split_in_two(tensors), 1):
+        shard = f"{stem}-0000{i}-of-00002.{suffix}"
         write(part, folder / shard)
-        where |= dict.fromkeys(part, shard)
-    (folder / f"{stem}.{ending}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+        weight_map |= dict.fromkeys(part, shard)
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 FORMS = ("safetensors", "sharded", "bin", "sharded bin", "float16", "bfloat16")
 
 
-def load_ours(folder: Path, oracle: nn.Module) -> Backbone:
+def load_all_stages(folder: Path, oracle: nn.Module) -> Backbone:
+    """This package's model of a folder, with every stage that the oracle has."""
     return AutoBackbone.from_pretrained(str(folder), out_indices=list(range(len(oracle.stage_names))))
 
 

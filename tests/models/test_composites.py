@@ -1,4 +1,4 @@
-"""Every composite: the backbone inside it is the one that the whole model of transformers runs."""
+"""The backbone of every composite gives the same maps as inside transformers' complete model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backbone_cli.checkpoint import Checkpoint
 from backbone_cli.cli import run
 from backbone_cli.errors import UnsupportedModel
 from backbone_cli.resolve import resolve
-from tests.models.parity import TOLERANCE, distance, drawn, pixels, save
+from tests.models.parity import TOLERANCE, distance, pixels, randomized, save
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 UPPER = {"out_features": STAGES[1:]}
@@ -74,7 +74,7 @@ TIMM_SWIN = {
     "out_indices": [1, 2, 3],
 }
 VIT = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "out_features": STAGES}
-# The heads of depth models ask for tokens, and take them apart themselves.
+# The heads of depth models request tokens and reshape them themselves.
 DINOV2 = VIT | {"model_type": "dinov2", "patch_size": 14, "reshape_hidden_states": False}
 DINOV3 = VIT | {
     "model_type": "dinov3_vit",
@@ -102,7 +102,7 @@ DETR = {
     "d_model": 32,
     "hidden_size": 32,
     "encoder_layers": 1,
-    "decoder_layers": 2,  # some tie the heads of later layers to the first's
+    "decoder_layers": 2,  # in some, the heads of later layers share the first one's weights
     "encoder_attention_heads": 8,
     "decoder_attention_heads": 2,
     "encoder_ffn_dim": 16,
@@ -145,10 +145,10 @@ RT_DETR = {
     "num_queries": 4,
 }
 D_FINE = RT_DETR | {"encoder_in_channels": [24, 28, 32]}
-# Kernel, stride and padding of what this head's blocks are made of.
+# Kernel, stride and padding of the convolutions in this head's blocks.
 STRIPS = {
-    f"{way}_{ratio}ratio": [1, 1, 0]
-    for way in ("vertical_long_to_small_conv", "horizontal_small_to_long_conv", "symmetric_conv_long")
+    f"{direction}_{ratio}ratio": [1, 1, 0]
+    for direction in ("vertical_long_to_small_conv", "horizontal_small_to_long_conv", "symmetric_conv_long")
     for ratio in ("long", "mid", "short")
 } | {"reduce_channel": [1, 1, 0], "return_channel": [1, 1, 0]}
 OCR = {"kernel_list": [3, 2, 2], "scale_factor_list": [1, 2, 4, 8], "intraclass_block_config": STRIPS}
@@ -179,156 +179,155 @@ ZOE = DEPTH | {"bottleneck_features": 8, "bin_embedding_dim": 8, "num_relative_f
 
 
 @dataclass(frozen=True)
-class Held:
-    """A composite that transformers builds, and where its backbone runs."""
+class Example:
+    """A composite of transformers, and the name of its backbone's submodule."""
 
     cls: str
-    place: str
+    backbone_path: str
     config: Mapping[str, Any]
     backbone: Mapping[str, Any]
 
     def build(self) -> nn.Module:
         cls = getattr(transformers, self.cls)
         torch.manual_seed(0)
-        return drawn(cls(cls.config_class(**self.config, backbone_config=dict(self.backbone))).eval())
+        return randomized(cls(cls.config_class(**self.config, backbone_config=dict(self.backbone))).eval())
 
     def __str__(self) -> str:
         return f"{self.cls}, {self.backbone['model_type']}"
 
 
-HELD = (
-    Held("CHMv2ForDepthEstimation", "backbone", DEPTH | {"post_process_channels": [8] * 4}, DINOV3),
-    Held("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
-    Held("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
-    Held("ConditionalDetrForSegmentation", "conditional_detr.model.backbone.model", DETR, RESNET),
-    Held("ConditionalDetrModel", "backbone.model", DETR, SWIN),
-    Held("DPTForDepthEstimation", "backbone", DPT, BEIT),
-    Held("DPTForDepthEstimation", "backbone", DPT, DINOV2),
-    Held("DPTForDepthEstimation", "backbone", DPT, SWINV2),
-    Held("DPTForDepthEstimation", "dpt.embeddings.backbone", DPT | HYBRID, BIT),
-    Held("DPTForSemanticSegmentation", "dpt.embeddings.backbone", DPT | HYBRID, BIT),
-    Held("DPTModel", "embeddings.backbone", DPT | HYBRID, BIT),
-    Held("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, RESNET),
-    Held("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, TIMM),
-    Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
-    Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, SWIN),
-    Held("DeformableDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
-    Held("DFineForObjectDetection", "model.backbone.model", D_FINE, DINOV3 | UPPER),
-    Held("DFineForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
-    Held("Deimv2ForObjectDetection", "model.conv_encoder.backbone", D_FINE, DINOV3 | UPPER),
-    Held("Deimv2ForObjectDetection", "model.conv_encoder.model", D_FINE, HGNET | UPPER),
-    Held("DepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
-    Held("DetrForObjectDetection", "model.backbone.model", DETR, CONVNEXT),
-    Held("DetrForObjectDetection", "model.backbone.model", DETR, DINOV3),
-    Held("DetrForObjectDetection", "model.backbone.model", DETR, FOCALNET),
-    Held("DetrForObjectDetection", "model.backbone.model", DETR, SWIN),
-    Held("DetrForObjectDetection", "model.backbone.model", DETR, TIMM),
-    Held("DetrForSegmentation", "detr.model.backbone.model", DETR, RESNET),
-    Held("DetrModel", "backbone.model", DETR, RESNET),
-    Held("GroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
-    Held("GroundingDinoModel", "backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
-    Held("MMGroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
-    Held("Mask2FormerForUniversalSegmentation", "model.pixel_level_module.encoder", MASKS, SWIN),
-    Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, RESNET),
-    Held("Mask2FormerModel", "pixel_level_module.encoder", MASKS, TIMM),
-    Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, FOCALNET),
-    Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, RESNET),
-    Held("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, SWIN),
-    Held("MaskFormerModel", "pixel_level_module.encoder", MASKFORMER, SWIN),
-    Held("OmDetTurboForObjectDetection", "vision_backbone.vision_backbone", OMDET, SWIN | UPPER),
-    Held(
+EXAMPLES = (
+    Example("CHMv2ForDepthEstimation", "backbone", DEPTH | {"post_process_channels": [8] * 4}, DINOV3),
+    Example("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
+    Example("ConditionalDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
+    Example("ConditionalDetrForSegmentation", "conditional_detr.model.backbone.model", DETR, RESNET),
+    Example("ConditionalDetrModel", "backbone.model", DETR, SWIN),
+    Example("DPTForDepthEstimation", "backbone", DPT, BEIT),
+    Example("DPTForDepthEstimation", "backbone", DPT, DINOV2),
+    Example("DPTForDepthEstimation", "backbone", DPT, SWINV2),
+    Example("DPTForDepthEstimation", "dpt.embeddings.backbone", DPT | HYBRID, BIT),
+    Example("DPTForSemanticSegmentation", "dpt.embeddings.backbone", DPT | HYBRID, BIT),
+    Example("DPTModel", "embeddings.backbone", DPT | HYBRID, BIT),
+    Example("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, RESNET),
+    Example("DabDetrForObjectDetection", "model.backbone.conv_encoder.model", DAB, TIMM),
+    Example("DeformableDetrForObjectDetection", "model.backbone.model", DETR, RESNET),
+    Example("DeformableDetrForObjectDetection", "model.backbone.model", DETR, SWIN),
+    Example("DeformableDetrForObjectDetection", "model.backbone.model", DETR, TIMM),
+    Example("DFineForObjectDetection", "model.backbone.model", D_FINE, DINOV3 | UPPER),
+    Example("DFineForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Example("Deimv2ForObjectDetection", "model.conv_encoder.backbone", D_FINE, DINOV3 | UPPER),
+    Example("Deimv2ForObjectDetection", "model.conv_encoder.model", D_FINE, HGNET | UPPER),
+    Example("DepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
+    Example("DetrForObjectDetection", "model.backbone.model", DETR, CONVNEXT),
+    Example("DetrForObjectDetection", "model.backbone.model", DETR, DINOV3),
+    Example("DetrForObjectDetection", "model.backbone.model", DETR, FOCALNET),
+    Example("DetrForObjectDetection", "model.backbone.model", DETR, SWIN),
+    Example("DetrForObjectDetection", "model.backbone.model", DETR, TIMM),
+    Example("DetrForSegmentation", "detr.model.backbone.model", DETR, RESNET),
+    Example("DetrModel", "backbone.model", DETR, RESNET),
+    Example("GroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
+    Example("GroundingDinoModel", "backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
+    Example("MMGroundingDinoForObjectDetection", "model.backbone.conv_encoder.model", GROUNDING, SWIN | UPPER),
+    Example("Mask2FormerForUniversalSegmentation", "model.pixel_level_module.encoder", MASKS, SWIN),
+    Example("Mask2FormerModel", "pixel_level_module.encoder", MASKS, RESNET),
+    Example("Mask2FormerModel", "pixel_level_module.encoder", MASKS, TIMM),
+    Example("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, FOCALNET),
+    Example("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, RESNET),
+    Example("MaskFormerForInstanceSegmentation", "model.pixel_level_module.encoder", MASKFORMER, SWIN),
+    Example("MaskFormerModel", "pixel_level_module.encoder", MASKFORMER, SWIN),
+    Example("OmDetTurboForObjectDetection", "vision_backbone.vision_backbone", OMDET, SWIN | UPPER),
+    Example(
         "OmDetTurboForObjectDetection",
         "vision_backbone.vision_backbone",
         OMDET | {"encoder_in_channels": [192, 384, 768]},
         TIMM_SWIN,
     ),
-    Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, SWIN),
-    Held("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, CONVNEXT),
-    Held("PPDocLayoutV2ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
-    Held("PPDocLayoutV3ForObjectDetection", "model.backbone.model", D_FINE, HGNET),
-    Held("PPDocLayoutV4ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
-    Held("PPOCRV5ServerDetForObjectDetection", "model.backbone", OCR, HGNET),
-    Held("PPOCRV5ServerRecForTextRecognition", "model.backbone", {"hidden_size": 16}, HGNET),
-    Held("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
-    Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, DINOV3 | UPPER),
-    Held("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
-    Held("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
-    Held(
+    Example("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, SWIN),
+    Example("OneFormerForUniversalSegmentation", "model.pixel_level_module.encoder", ONEFORMER, CONVNEXT),
+    Example("PPDocLayoutV2ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Example("PPDocLayoutV3ForObjectDetection", "model.backbone.model", D_FINE, HGNET),
+    Example("PPDocLayoutV4ForObjectDetection", "model.backbone.model", D_FINE, HGNET | UPPER),
+    Example("PPOCRV5ServerDetForObjectDetection", "model.backbone", OCR, HGNET),
+    Example("PPOCRV5ServerRecForTextRecognition", "model.backbone", {"hidden_size": 16}, HGNET),
+    Example("PromptDepthAnythingForDepthEstimation", "backbone", DEPTH | {"reassemble_hidden_size": 24}, DINOV2),
+    Example("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, DINOV3 | UPPER),
+    Example("RTDetrForObjectDetection", "model.backbone.model", RT_DETR, RT_DETR_RESNET),
+    Example("RTDetrV2ForObjectDetection", "model.backbone.model", RT_DETR, RESNET | UPPER),
+    Example(
         "RTDetrV2ForObjectDetection",
         "model.backbone.model",
         RT_DETR | {"encoder_in_channels": [64, 128, 256]},
         TIMM | {"out_indices": [2, 3, 4]},
     ),
-    Held("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, RESNET),
-    Held("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, TIMM),
-    Held("TvpForVideoGrounding", "model.vision_model.backbone", TVP, RESNET | {"out_features": ["stage4"]}),
-    Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 16}, CONVNEXT),
-    Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 24}, RESNET),
-    Held("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 48}, SWIN),
-    Held("VitPoseForPoseEstimation", "backbone", {}, VITPOSE),
-    Held("VitMatteForImageMatting", "backbone", VITMATTE, VITDET),
-    Held("ZoeDepthForDepthEstimation", "backbone", ZOE, BEIT),
+    Example("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, RESNET),
+    Example("TableTransformerForObjectDetection", "model.backbone.conv_encoder.model", DETR, TIMM),
+    Example("TvpForVideoGrounding", "model.vision_model.backbone", TVP, RESNET | {"out_features": ["stage4"]}),
+    Example("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 16}, CONVNEXT),
+    Example("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 24}, RESNET),
+    Example("UperNetForSemanticSegmentation", "backbone", UPERNET | {"auxiliary_in_channels": 48}, SWIN),
+    Example("VitPoseForPoseEstimation", "backbone", {}, VITPOSE),
+    Example("VitMatteForImageMatting", "backbone", VITMATTE, VITDET),
+    Example("ZoeDepthForDepthEstimation", "backbone", ZOE, BEIT),
 )
 
 
-@pytest.mark.parametrize("held", HELD, ids=str)
-def test_the_backbone_inside_is_the_one_that_the_composite_runs(held, tmp_path, monkeypatch):
-    for kind in ("mask2former", "maskformer", "oneformer"):  # their losses alone need scipy
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_backbone_equals_the_one_inside_the_composite(example, tmp_path, monkeypatch):
+    for kind in ("mask2former", "maskformer", "oneformer"):  # only their losses need scipy
         monkeypatch.setattr(f"transformers.models.{kind}.modeling_{kind}.requires_backends", lambda *_: None)
-    model = held.build()
-    inside = model.get_submodule(held.place)
+    model = example.build()
+    oracle = model.get_submodule(example.backbone_path)
     read = []
     monkeypatch.setattr(
         Checkpoint, "read", lambda self, name, real=Checkpoint.read: read.append(name) or real(self, name)
     )
     stages = list(model.config.backbone_config.out_features)
-    ours = AutoBackbone.from_pretrained(str(save(model, tmp_path)), out_features=stages)
-    x = pixels(size := (64, 96), channels=held.backbone.get("num_channels", 3))
+    backbone = AutoBackbone.from_pretrained(str(save(model, tmp_path)), out_features=stages)
+    x = pixels(size := (64, 96), channels=example.backbone.get("num_channels", 3))
     with torch.no_grad():
-        got, requested = ours(x).feature_maps, inside(x)
-    requested = (
-        requested if isinstance(requested, list) else requested.feature_maps
-    )  # a list is timm's, without its wrapper
-    assert max(distance(g, as_map(w, g)) for g, w in zip(got, requested, strict=True)) < TOLERANCE
-    assert [tuple(m.shape[1:]) for m in got] == [ours.config.map_shapes(*size)[i] for i in ours.config.requested]
+        actual, expected = backbone(x).feature_maps, oracle(x)
+    if not isinstance(expected, list):  # a list comes from a timm model without its wrapper
+        expected = expected.feature_maps
+    assert max(distance(a, as_map(e, a)) for a, e in zip(actual, expected, strict=True)) < TOLERANCE
+    shapes = backbone.config.map_shapes(*size)
+    assert [tuple(m.shape[1:]) for m in actual] == [shapes[i] for i in backbone.config.requested]
     assert len(read) == len(set(read)) > 0
     assert all(name.startswith(composites.find_composite(model.config.model_type).prefixes) for name in read)
 
 
-def test_an_older_checkpoint(tmp_path):
-    """Of a DETR saved before there was `backbone_config`."""
-    held = Held("DetrForObjectDetection", "model.backbone.model", DETR, TIMM)
-    model = held.build()
+def test_detr_checkpoint_from_before_backbone_config(tmp_path):
+    example = Example("DetrForObjectDetection", "model.backbone.model", DETR, TIMM)
+    model = example.build()
     save(model, tmp_path)
-    said = {"model_type": "detr", "backbone": "test_resnet", "use_timm_backbone": True, "dilation": False}
-    (tmp_path / "config.json").write_text(json.dumps(said | {"backbone_config": None, "use_pretrained_backbone": True}))
-    ours = AutoBackbone.from_pretrained(str(tmp_path))
-    assert ours.out_features == ["layer4"]
+    raw_config = {"model_type": "detr", "backbone": "test_resnet", "use_timm_backbone": True, "dilation": False}
+    raw_config |= {"backbone_config": None, "use_pretrained_backbone": True}
+    (tmp_path / "config.json").write_text(json.dumps(raw_config))
+    backbone = AutoBackbone.from_pretrained(str(tmp_path))
+    assert backbone.out_features == ["layer4"]
     x = pixels((64, 96))
     with torch.no_grad():
-        assert distance(ours(x).feature_maps[0], model.get_submodule(held.place)(x)[-1]) < TOLERANCE
+        assert distance(backbone(x).feature_maps[0], model.get_submodule(example.backbone_path)(x)[-1]) < TOLERANCE
 
 
 def as_map(state: Tensor, like: Tensor) -> Tensor:
-    """A state of the oracle as a map: what stands before the patches is cut from tokens, and channels come first."""
+    """A state of the oracle as a map (B, C, H, W); tokens lose their prefix tokens."""
     if state.ndim == 4:
         return state if state.shape == like.shape else state.permute(0, 3, 1, 2)
     grid = like.shape[2:]
     return state[:, -grid.numel() :].transpose(1, 2).unflatten(2, grid)
 
 
-# --- what config.json says of the backbone ----------------------------------------------------------------------
+# --- the backbone in config.json --------------------------------------------------------------------------------
 
 
 def no_other_model(name: str) -> dict[str, Any]:
     raise AssertionError(f"{name} should not be read")
 
 
-def configured(said: dict[str, Any]) -> str:
-    """The family's own config of what is said, spelled out."""
-    return json.dumps(
-        registry.find_family(said["model_type"]).config_class().from_dict(said, out_indices=[-1]).to_dict()
-    )
+def complete(raw_config: dict[str, Any]) -> str:
+    """A raw config with all its defaults, as JSON."""
+    config_class = registry.find_family(raw_config["model_type"]).config_class()
+    return json.dumps(config_class.from_dict(raw_config, out_indices=[-1]).to_dict())
 
 
 SUPPORTED = {family.model_type for family in registry.families()}
@@ -336,33 +335,30 @@ ROWS = {composite.model_type: composite for composite in composites.composites()
 
 
 @pytest.mark.parametrize("composite", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize("said", [{}, {"use_timm_backbone": False}], ids=["nothing said", "not timm"])
-def test_a_backbone_that_is_left_out_is_the_one_that_transformers_takes(composite, said):
+@pytest.mark.parametrize("raw_config", [{}, {"use_timm_backbone": False}], ids=["empty config", "not timm"])
+def test_default_backbone_is_the_same_as_in_transformers(composite, raw_config):
     if composite.model_type == "dpt":
-        said = said | {"is_hybrid": True}
-    inside = transformers.CONFIG_MAPPING[composite.model_type](**said).backbone_config.to_dict()
-    requested = composite.backbone({"backbone_config": inside}, no_other_model)
-    got = composite.backbone(said, no_other_model)
-    if got["model_type"] in SUPPORTED:
-        assert configured(got) == configured(requested)
+        raw_config = raw_config | {"is_hybrid": True}
+    default = transformers.CONFIG_MAPPING[composite.model_type](**raw_config).backbone_config.to_dict()
+    expected = composite.backbone({"backbone_config": default}, no_other_model)
+    actual = composite.backbone(raw_config, no_other_model)
+    if actual["model_type"] in SUPPORTED:
+        assert complete(actual) == complete(expected)
     else:
-        assert got == {key: requested[key] for key in got}
+        assert actual == {key: expected[key] for key in actual}
 
 
-def test_a_timm_backbone_is_named_by_older_configs():
-    def inside(**said):
-        return ROWS["detr"].backbone(said, no_other_model)
+def test_timm_backbone_in_older_configs():
+    def backbone(**raw_config):
+        return ROWS["detr"].backbone(raw_config, no_other_model)
 
     timm = {"model_type": "timm_backbone", "backbone": "resnet50", "num_channels": 3}
-    assert inside(backbone="resnet50", use_timm_backbone=True, backbone_config=None) == timm
-    assert inside(backbone="resnet50", use_pretrained_backbone=True, dilation=False) == timm
-    assert inside(dilation=True, num_channels=1) == timm | {"num_channels": 1, "output_stride": 16}
+    assert backbone(backbone="resnet50", use_timm_backbone=True, backbone_config=None) == timm
+    assert backbone(backbone="resnet50", use_pretrained_backbone=True, dilation=False) == timm
+    assert backbone(dilation=True, num_channels=1) == timm | {"num_channels": 1, "output_stride": 16}
     options = {"in_chans": 1, "output_stride": 16, "out_indices": [1, 2, 3, 4]}
-    config = (
-        registry.find_family("timm_backbone")
-        .config_class()
-        .from_dict(inside(backbone="resnet18", backbone_kwargs=options))
-    )
+    config_class = registry.find_family("timm_backbone").config_class()
+    config = config_class.from_dict(backbone(backbone="resnet18", backbone_kwargs=options))
     assert (config.backbone, config.num_channels, config.output_stride) == ("resnet18", 1, 16)
     assert ROWS["mask2former"].backbone({"backbone": "resnet18", "use_timm_backbone": True}, no_other_model) == {
         "model_type": "timm_backbone",
@@ -371,7 +367,7 @@ def test_a_timm_backbone_is_named_by_older_configs():
     }
 
 
-def test_omdet_turbo_makes_its_timm_swin_for_its_own_image_size():
+def test_omdet_turbo_builds_its_timm_swin_for_its_image_size():
     timm = {
         "model_type": "timm_backbone",
         "backbone": "swin_tiny_patch4_window7_224",
@@ -382,23 +378,23 @@ def test_omdet_turbo_makes_its_timm_swin_for_its_own_image_size():
         "img_size": 320,
     }
     options = {"always_partition": True, "img_size": 640, "out_indices": [1, 2, 3]}
-    said = {"backbone": "swin_tiny_patch4_window7_224", "use_timm_backbone": True, "backbone_kwargs": options}
-    assert ROWS["omdet-turbo"].backbone(said, no_other_model) == timm | {"img_size": 640}
+    raw_config = {"backbone": "swin_tiny_patch4_window7_224", "use_timm_backbone": True, "backbone_kwargs": options}
+    assert ROWS["omdet-turbo"].backbone(raw_config, no_other_model) == timm | {"img_size": 640}
     saved = {"backbone_config": transformers.OmDetTurboConfig().backbone_config.to_dict()}
     assert ROWS["omdet-turbo"].backbone(saved, no_other_model).items() >= (timm | {"img_size": 640}).items()
 
 
-@pytest.mark.parametrize("more", [{"use_timm_backbone": False}, {}], ids=["said", "by its looks"])
-def test_the_name_of_another_model_stands_for_its_config(more, tmp_path):
-    inside = transformers.ResNetConfig(**RESNET)
-    inside.save_pretrained(tmp_path / "inside")
-    said = {"model_type": "upernet", "backbone": str(tmp_path / "inside"), "backbone_kwargs": {"hidden_act": "gelu"}}
-    (tmp_path / "config.json").write_text(json.dumps(said | more))
+@pytest.mark.parametrize("more", [{"use_timm_backbone": False}, {}], ids=["explicit", "from the name"])
+def test_backbone_named_as_another_model(more, tmp_path):
+    other = tmp_path / "other"
+    transformers.ResNetConfig(**RESNET).save_pretrained(other)
+    raw_config = {"model_type": "upernet", "backbone": str(other), "backbone_kwargs": {"hidden_act": "gelu"}}
+    (tmp_path / "config.json").write_text(json.dumps(raw_config | more))
     config = resolve(str(tmp_path)).config
     assert (config.model_type, config.hidden_sizes, config.hidden_act) == ("resnet", [8, 16, 24, 32], "gelu")
 
 
-def test_a_backbone_without_a_type_is_of_the_default_one():
+def test_backbone_config_without_model_type_gets_the_default():
     assert ROWS["mask2former"].backbone({"backbone_config": {"embed_dim": 12}}, no_other_model) == {
         "model_type": "swin",
         "embed_dim": 12,
@@ -407,53 +403,51 @@ def test_a_backbone_without_a_type_is_of_the_default_one():
     assert ROWS["maskformer"].backbone({"backbone_config": {}}, no_other_model)["model_type"] == "maskformer-swin"
 
 
-def test_the_last_stage_is_the_default_whatever_the_head_takes(tmp_path, caplog):
-    said = {"model_type": "upernet", "backbone_config": RESNET | {"out_features": ["stage1", "stage2"]}}
-    (tmp_path / "config.json").write_text(json.dumps(said))
+def test_default_is_the_last_stage_and_not_those_of_the_head(tmp_path, caplog):
+    raw_config = {"model_type": "upernet", "backbone_config": RESNET | {"out_features": ["stage1", "stage2"]}}
+    (tmp_path / "config.json").write_text(json.dumps(raw_config))
     with caplog.at_level("INFO", "backbone_cli"):
         assert resolve(str(tmp_path)).config.out_features == ["stage4"]
-    assert caplog.messages == [
-        "The backbone of this upernet model is a resnet, of which it uses stage1, stage2 itself."
-    ]
+    assert caplog.messages == ["The backbone of this upernet model is a resnet; its own head uses stage1, stage2."]
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("raw_config", "message"),
     [
-        ({"model_type": "detr", "backbone_config": []}, "What this detr config says of its backbone makes no sense."),
-        ({"model_type": "dpt"}, "This dpt model is one piece, with no backbone inside."),
+        ({"model_type": "detr", "backbone_config": []}, "The backbone settings in this detr config are invalid."),
+        ({"model_type": "dpt"}, "This dpt model has no separate backbone inside."),
         (
             {"model_type": "vitpose", "backbone_config": {"model_type": "swan"}},
-            "The backbone of this vitpose model is of type 'swan', which is not supported."
-            " `backbone models` lists the types that are.",
+            "The backbone of this vitpose model has the type 'swan', which is not supported."
+            " `backbone models` lists the supported types.",
         ),
         (
             {"model_type": "vit", "architectures": ["ViTForImageClassification"]},
-            "Models of type 'vit' have no backbone class: nothing says what their stages are."
-            " timm has such models with stages: `backbone models --timm 'vit_*'`.",
+            "Models of type 'vit' have no backbone class, so their stages are undefined."
+            " timm has similar models with stages: `backbone models --timm 'vit_*'`.",
         ),
         (
             {"model_type": "swim"},
             "Models of type 'swim' are not supported. Did you mean 'swin'?"
-            " `backbone models` lists the families that are.",
+            " `backbone models` lists the supported families.",
         ),
     ],
 )
-def test_what_has_no_backbone_here_is_told_in_a_sentence(said, message, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(said))
+def test_models_without_a_supported_backbone_are_refused(raw_config, message, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(raw_config))
     with pytest.raises(UnsupportedModel) as error:
         resolve(str(tmp_path))
     assert str(error.value) == message
 
 
-def test_timm_has_the_models_that_the_advice_names():
+def test_suggested_timm_patterns_match_models():
     import timm
 
     assert all(timm.list_models(pattern) for pattern in registry.ONLY_IN_TIMM.values())
     assert not set(registry.ONLY_IN_TIMM) & (SUPPORTED | set(ROWS))
 
 
-def test_what_can_be_used_is_listed(capsys):
+def test_supported_composites_are_listed(capsys):
     assert run(["models", "--family", "zoedepth", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {"family": "zoedepth", "model": name}
@@ -461,10 +455,10 @@ def test_what_can_be_used_is_listed(capsys):
     ]
     assert run(["models", "--json"]) == 0
     listed = {row["family"] for row in json.loads(capsys.readouterr().out)}
-    assert set(ROWS) - listed == {"lw_detr", "rf_detr", "tipsv2_dpt"}  # of whose backbones there is no family
+    assert set(ROWS) - listed == {"lw_detr", "rf_detr", "tipsv2_dpt"}  # their backbones have no family
 
 
-def test_the_rows_are_in_order_and_name_each_model_once():
+def test_rows_are_sorted_and_list_each_id_once():
     assert list(ROWS) == sorted(ROWS)
     ids = [name for row in (*ROWS.values(), *registry.families()) for name in row.ids]
     assert len(ids) == len(set(ids))

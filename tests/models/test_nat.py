@@ -1,4 +1,4 @@
-"""Neighbourhood attention by tiles: the same as by brute force, in memory that grows with the map and no faster."""
+"""Tiled neighbourhood attention: the same result as brute force, in memory that grows linearly with the map."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("dilation", [1, 2, 3, 5])
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
-def test_tiles_give_what_brute_force_gives(kernel, dilation):
-    least = kernel * dilation
-    for height, width in ((least, least), (least + 1, least + 7), (2 * least + 3, least), (17, 40)):
-        height, width = max(height, least), max(width, least)
+def test_tiled_attention_equals_brute_force(kernel, dilation):
+    smallest = kernel * dilation
+    for height, width in ((smallest, smallest), (smallest + 1, smallest + 7), (2 * smallest + 3, smallest), (17, 40)):
+        height, width = max(height, smallest), max(width, smallest)
         q, k, v = torch.randn(3, 2, 2, height, width, 4, generator=torch.Generator().manual_seed(height))
         table = torch.randn(2, 2 * kernel - 1, 2 * kernel - 1, generator=torch.Generator().manual_seed(width))
         tiles = tiling((height, width), kernel, dilation, CPU)
         flat = [x.flatten(2, 3) for x in (q, k, v)]
-        got = attend(*flat, tile_bias(table, tiles), tiles).unflatten(2, (height, width))
-        torch.testing.assert_close(got, brute_force(q, k, v, table, kernel, dilation), rtol=1e-4, atol=1e-5)
+        actual = attend(*flat, tile_bias(table, tiles), tiles).unflatten(2, (height, width))
+        torch.testing.assert_close(actual, brute_force(q, k, v, table, kernel, dilation), rtol=1e-4, atol=1e-5)
 
 
-class Largest(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation makes."""
+class LargestTensor(TorchDispatchMode):
+    """Records the size of the largest tensor that any operation creates."""
 
     numel = 0
 
@@ -42,18 +42,18 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("dilation", [1, 4])
-def test_memory_grows_with_the_map_and_the_kernel(dilation):
+def test_memory_grows_linearly_with_map_and_kernel_area(dilation):
     attention = NeighbourhoodAttention(8, 2, 7, dilation, True)
     largest = {}
     for side in (56, 112):
-        with Largest() as seen, torch.no_grad():
+        with LargestTensor() as recorder, torch.no_grad():
             attention(torch.zeros(1, side, side, 8))
-        largest[side] = seen.numel
-        assert seen.numel <= 2 * side**2 * 13**2
+        largest[side] = recorder.numel
+        assert recorder.numel <= 2 * side**2 * 13**2
     assert largest[112] == pytest.approx(4 * largest[56], rel=0.05)
 
 
-def test_training_reaches_every_parameter():
+def test_gradients_reach_every_parameter():
     config = DinatConfig(embed_dim=16, depths=(2,), num_heads=(2,), kernel_size=3, dilations=((1, 2),))
     model = AutoBackbone.from_config(config)
     x = torch.randn(1, 3, 32, 32)
@@ -64,7 +64,7 @@ def test_training_reaches_every_parameter():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "sentence"),
+    ("raw_config", "message"),
     [
         ({"kernel_size": 4}, "kernel_size must be odd"),
         ({"dilations": ((1,),)}, "dilations"),
@@ -72,6 +72,6 @@ def test_training_reaches_every_parameter():
         ({"patch_size": 8}, "patch_size"),
     ],
 )
-def test_configs_that_cannot_be(wrong, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        DinatConfig.from_dict(wrong)
+def test_invalid_configs_are_refused(raw_config, message):
+    with pytest.raises(ValueError, match=message):
+        DinatConfig.from_dict(raw_config)

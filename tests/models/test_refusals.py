@@ -1,4 +1,4 @@
-"""Configs that can't be known_settings are refused with the name of the switch, never run as something else."""
+"""Unsupported configs are refused with the name of the option, never run as something else."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("model_type", "said", "switch"), REFUSED)
-def test_the_switch_is_named(model_type, said, switch):
-    with pytest.raises(UnsupportedModel, match=switch):
-        registry.find_family(model_type).config_class().from_dict(said)
+@pytest.mark.parametrize(("model_type", "raw_config", "option"), REFUSED)
+def test_unsupported_options_are_refused_by_name(model_type, raw_config, option):
+    with pytest.raises(UnsupportedModel, match=option):
+        registry.find_family(model_type).config_class().from_dict(raw_config)
 
 
-def test_windows_that_are_none():
+def test_window_size_zero_means_no_windows():
     assert VitDetConfig(window_size=0).window(0) == 0
 
 
-def test_a_network_that_torch_can_not_build():
-    with pytest.raises(UnsupportedModel, match="No network can be built from this dinov2 config"):
+def test_config_that_torch_can_not_build_is_refused():
+    with pytest.raises(UnsupportedModel, match="This dinov2 config can't be built"):
         AutoBackbone.from_config(Dinov2Config(hidden_size=2**20, patch_size=2**20, num_attention_heads=1))
 
 
-def test_an_image_that_leaves_nothing_of_a_stage():
+def test_image_too_small_for_a_stage_is_refused():
     config = Dinov2Config()
     config.check_min_size(14, 14)
-    with pytest.raises(UsageError, match="14x13 pixels is too small: nothing of it is left at stage12"):
+    with pytest.raises(UsageError, match="14x13 pixels is too small: it leaves nothing at stage12"):
         config.check_min_size(14, 13)

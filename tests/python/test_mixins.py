@@ -1,11 +1,11 @@
-"""The mixins, used by somebody's own classes, and held against transformers': the same calls pass, the same fail."""
+"""The mixins, in classes from outside this package: the same calls succeed and fail as with transformers' mixins."""
 
 import itertools
 
 import pytest
 import torch
 from torch import nn
-from transformers.backbone_utils import BackboneConfigMixin as Theirs
+from transformers.backbone_utils import BackboneConfigMixin as OracleMixin
 
 from backbone_cli import BackboneConfigMixin, BackboneMixin, BackboneOutput, ResNetBackbone, ResNetConfig, SwinConfig
 
@@ -43,7 +43,7 @@ INDICES = (
 )
 
 
-def fresh(mixin):
+def new_config(mixin):
     config = type("Config", (mixin,), {})()
     config.stage_names = NAMES
     return config
@@ -62,49 +62,49 @@ def test_choosing_stages(features, indices):
     def act(config):
         config.set_output_features_output_indices(features, indices)
 
-    assert outcome(fresh(BackboneConfigMixin), act) == outcome(fresh(Theirs), act)
+    assert outcome(new_config(BackboneConfigMixin), act) == outcome(new_config(OracleMixin), act)
 
 
 @pytest.mark.parametrize("features", FEATURES)
-def test_the_property_of_names(features):
+def test_out_features_property(features):
     def act(config):
         config.out_features = features
 
-    assert outcome(fresh(BackboneConfigMixin), act) == outcome(fresh(Theirs), act)
+    assert outcome(new_config(BackboneConfigMixin), act) == outcome(new_config(OracleMixin), act)
 
 
 @pytest.mark.parametrize("indices", [value for value in INDICES if not isinstance(value, int)])
-def test_the_property_of_indices(indices):
+def test_out_indices_property(indices):
     def act(config):
         config.out_indices = indices
 
-    assert outcome(fresh(BackboneConfigMixin), act) == outcome(fresh(Theirs), act)
+    assert outcome(new_config(BackboneConfigMixin), act) == outcome(new_config(OracleMixin), act)
 
 
 @pytest.mark.parametrize(("features", "indices"), list(itertools.product(FEATURES, INDICES)))
-def test_verifying(features, indices):
+def test_verification(features, indices):
     def act(config):
         config._out_features, config._out_indices = features, indices
         config.verify_out_features_out_indices()
-        config._out_features = config._out_indices = None  # what is compared is whether it raised
+        config._out_features = config._out_indices = None  # only whether it raised is compared
 
-    ours, theirs = fresh(BackboneConfigMixin), fresh(Theirs)
-    assert (outcome(ours, act) == "ValueError") == (outcome(theirs, act) == "ValueError")
+    actual, expected = (outcome(new_config(mixin), act) for mixin in (BackboneConfigMixin, OracleMixin))
+    assert (actual == "ValueError") == (expected == "ValueError")
 
 
-def test_an_index_below_all_stages_is_a_value_error():
+def test_negative_index_out_of_range_is_a_value_error():
     with pytest.raises(ValueError, match="out_indices has"):  # an IndexError in transformers
-        fresh(BackboneConfigMixin).out_indices = [-4]
+        new_config(BackboneConfigMixin).out_indices = [-4]
 
 
-def test_without_stage_names():
+def test_missing_stage_names_are_an_error():
     config = type("Config", (BackboneConfigMixin,), {})()
     with pytest.raises(ValueError, match="stage_names"):
         config.set_output_features_output_indices(None, None)
 
 
-def test_a_choice_that_fails_leaves_the_former():
-    config = fresh(BackboneConfigMixin)
+def test_invalid_choice_keeps_the_previous_one():
+    config = new_config(BackboneConfigMixin)
     config.out_indices = (0, 1)
     with pytest.raises(ValueError):
         config.out_features = ["stage9"]
@@ -119,8 +119,8 @@ class Config(BackboneConfigMixin):
         self.set_output_features_output_indices(out_features, out_indices)
 
 
-class Own(BackboneMixin, nn.Module):
-    """A backbone that knows this package's mixins and nothing else of it."""
+class CustomBackbone(BackboneMixin, nn.Module):
+    """A backbone that uses only this package's mixins."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -137,8 +137,8 @@ class Own(BackboneMixin, nn.Module):
         return BackboneOutput(maps, tuple(states) if output_hidden_states else None)
 
 
-def test_a_backbone_of_ones_own():
-    model = Own(Config(out_indices=(0, -1)))
+def test_custom_backbone_with_the_mixin():
+    model = CustomBackbone(Config(out_indices=(0, -1)))
     assert model.stage_names == NAMES
     assert (model.out_features, model.out_indices) == (["stem", "stage2"], [0, -1])
     assert (model.num_features, model.channels, model.strides) == ([4, 4, 4], [4, 4], [1, 4])
@@ -157,7 +157,7 @@ def test_a_backbone_of_ones_own():
     }
 
 
-def test_to_dict_builds_on_the_class_beside_it():
+def test_to_dict_extends_the_one_of_the_other_base_class():
     class Base:
         def to_dict(self):
             return {"kind": "base"} | vars(self)
@@ -168,7 +168,7 @@ def test_to_dict_builds_on_the_class_beside_it():
     assert config.to_dict() == {"kind": "base", "stage_names": NAMES, "out_features": ["stage2"], "out_indices": [2]}
 
 
-def test_the_output_by_attribute_key_and_position():
+def test_output_by_attribute_key_and_position():
     maps = (torch.zeros(1),)
     output = BackboneOutput(maps)
     assert output.feature_maps is output["feature_maps"] is output[0] is output.to_tuple()[0] is maps
@@ -180,11 +180,11 @@ def test_the_output_by_attribute_key_and_position():
     assert list(BackboneOutput(maps, maps)) == ["feature_maps", "hidden_states"]
 
 
-def test_a_config_goes_through_its_file(tmp_path):
+def test_config_round_trip_through_its_file(tmp_path):
     config = SwinConfig(embed_dim=48, depths=[1, 2], num_heads=[1, 2], out_features=["stage1"])
     config.save_pretrained(tmp_path)
-    again = SwinConfig.from_pretrained(str(tmp_path))
-    assert again.to_dict() == config.to_dict() and again.out_indices == [1]
+    loaded = SwinConfig.from_pretrained(str(tmp_path))
+    assert loaded.to_dict() == config.to_dict() and loaded.out_indices == [1]
     assert SwinConfig.from_pretrained(str(tmp_path), out_indices=[0, 2], window_size=3).out_indices == [0, 2]
     with pytest.raises(ValueError, match=r"no 'window_sise'\. Did you mean 'window_size'"):
         SwinConfig.from_pretrained(str(tmp_path), window_sise=3)
@@ -194,7 +194,7 @@ def test_a_config_goes_through_its_file(tmp_path):
         ResNetConfig.from_pretrained(str(tmp_path))
 
 
-def test_a_model_keeps_its_choice_to_itself():
+def test_model_does_not_share_its_stages_with_its_config():
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
     model = ResNetBackbone(config)
     model.out_indices = [0, 1]
@@ -206,11 +206,11 @@ def test_a_model_keeps_its_choice_to_itself():
         model(torch.zeros(1, 3, 32, 32))
 
 
-def test_a_model_without_stages():
-    with pytest.raises(ValueError, match="No stage is asked for"):
+def test_model_without_stages_is_refused():
+    with pytest.raises(ValueError, match="No stage was requested"):
         ResNetBackbone(ResNetConfig(out_indices=[]))
 
 
-def test_configs_are_compared_and_shown_with_their_choice():
+def test_config_equality_and_repr_include_the_stages():
     assert SwinConfig(out_indices=[0, 1]) == SwinConfig(out_features=["stem", "stage1"]) != SwinConfig()
     assert "out_indices=[0, 1]" in repr(SwinConfig(out_indices=[0, 1]))

@@ -1,4 +1,4 @@
-"""Every family's model is an ordinary module: built by hand, copied, traced, trained, saved, and given other stages."""
+"""Every family's model is an ordinary module: to build, copy, export, train, save and give other stages."""
 
 import copy
 import pickle
@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from backbone_cli import AutoBackbone, registry
-from tests.models.parity import Case, assert_same_maps, distance, load_oracle, load_ours, maps_of, pixels, save
-from tests.models.test_parity import CASES, by_name
+from tests.models.parity import Case, assert_same_maps, distance, load_all_stages, load_oracle, maps_of, pixels, save
+from tests.models.test_parity import CASES, case_id
 
-each_family = pytest.mark.parametrize("case", CASES.values(), ids=by_name)
-
-
-def config_of(case: Case, **choice):
-    return registry.find_family(case.model_type).config_class().from_dict(case.small, **choice)
+each_family = pytest.mark.parametrize("case", CASES.values(), ids=case_id)
 
 
-def random_model(case: Case, **choice):
-    return AutoBackbone.from_config(config_of(case, **choice))
+def config_of(case: Case, **options):
+    return registry.find_family(case.model_type).config_class().from_dict(case.small, **options)
 
 
-def every_stage(case: Case):
+def random_model(case: Case, **options):
+    return AutoBackbone.from_config(config_of(case, **options))
+
+
+def model_with_all_stages(case: Case):
     return random_model(case, out_indices=list(range(len(config_of(case).stage_names))))
 
 
@@ -29,33 +29,34 @@ def pixels_for(case: Case):
     return pixels(case.sizes[0])
 
 
-def assert_equal_maps(got, requested, tolerance=0.0):
-    assert len(got.feature_maps) == len(requested.feature_maps)
-    for a, b in zip(got.feature_maps, requested.feature_maps, strict=True):
+def assert_equal_maps(actual, expected, tolerance=0.0):
+    assert len(actual.feature_maps) == len(expected.feature_maps)
+    for a, b in zip(actual.feature_maps, expected.feature_maps, strict=True):
         torch.testing.assert_close(a, b, atol=tolerance, rtol=0)
 
 
 @pytest.fixture
-def empty_is_nan():
+def uninitialized_is_nan():
+    """torch fills uninitialized memory with NaN."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
 
 
 @each_family
-def test_a_model_built_by_its_class_has_sane_weights(case, empty_is_nan):
+def test_model_built_by_its_class_is_fully_initialized(case, uninitialized_is_nan):
     model = type(random_model(case))(config_of(case))
     for name, tensor in model.state_dict().items():
-        assert torch.isfinite(tensor).all(), f"{name} is left as memory was"
+        assert torch.isfinite(tensor).all(), f"{name} is not initialized"
     maps = model.eval()(pixels_for(case)).feature_maps
     assert all(torch.isfinite(m).all() and m.std() > 0 for m in maps)
 
 
 @each_family
-def test_the_same_seed_gives_the_same_weights(case):
+def test_same_seed_gives_same_weights(case):
     config = config_of(case)
-    first, again, other = (AutoBackbone.from_config(config, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    first, second, other = (AutoBackbone.from_config(config, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
@@ -63,27 +64,27 @@ def test_the_same_seed_gives_the_same_weights(case):
 def test_copies_and_pickles(case):
     model = random_model(case, out_indices=[0])
     x = pixels_for(case)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert_equal_maps(twin(x), model(x))
-        twin.out_indices = [-1]
-        assert_equal_maps(twin(x), random_model(case)(x))
+    for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_equal_maps(duplicate(x), model(x))
+        duplicate.out_indices = [-1]
+        assert_equal_maps(duplicate(x), random_model(case)(x))
 
 
 @each_family
 def test_export(case):
-    # A size that no other test has seen, where the family takes more than one.
+    # A size that no other test uses, if the family takes more than one.
     height, width = case.sizes[0]
-    model, x = every_stage(case), pixels((height + 16 * (len(case.sizes) > 1), width), batch=1)
+    model, x = model_with_all_stages(case), pixels((height + 16 * (len(case.sizes) > 1), width), batch=1)
     exported = torch.export.export(model, (x,)).module()
-    # What was traced, or computed for inference only, must not be handed on to who comes after.
+    # Nothing that was cached while exporting or in inference mode may be used by later calls.
     with torch.inference_mode():
         model(x)
-    requested = model(x)
-    sum(m.sum() for m in requested.feature_maps).backward()
-    assert_equal_maps(exported(x), requested, 1e-5)
+    expected = model(x)
+    sum(m.sum() for m in expected.feature_maps).backward()
+    assert_equal_maps(exported(x), expected, 1e-5)
 
 
-def test_an_exported_model_goes_through_a_file(tmp_path):
+def test_exported_model_round_trip_through_a_file(tmp_path):
     model, x = random_model(CASES["resnet"]), pixels_for(CASES["resnet"])
     torch.export.save(torch.export.export(model, (x,)), tmp_path / "net.pt2")
     assert_equal_maps(torch.export.load(tmp_path / "net.pt2").module()(x), model(x), 1e-5)
@@ -98,18 +99,20 @@ def test_compile(case):
 
 @each_family
 def test_gradients_reach_every_parameter(case):
-    model, x = every_stage(case).train(), pixels_for(case)
+    model, x = model_with_all_stages(case).train(), pixels_for(case)
     sum((m * torch.randn_like(m)).sum() for m in model(x).feature_maps).backward()
-    lacking = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
-    assert not lacking
+    without_gradient = [
+        name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()
+    ]
+    assert not without_gradient
 
 
 @each_family
 def test_state_dict_and_dtypes(case):
     model, x = random_model(case), pixels_for(case)
-    twin = AutoBackbone.from_config(config_of(case), seed=5)
-    twin.load_state_dict(model.state_dict())
-    assert_equal_maps(twin(x), model(x))
+    other = AutoBackbone.from_config(config_of(case), seed=5)
+    other.load_state_dict(model.state_dict())
+    assert_equal_maps(other(x), model(x))
     assert model.dtype == torch.float32 and model.device.type == "cpu"
     assert all(m.dtype == torch.float64 for m in model.double()(x.double()).feature_maps)
     assert all(m.dtype == torch.bfloat16 for m in model.bfloat16()(x.bfloat16()).feature_maps)
@@ -117,48 +120,48 @@ def test_state_dict_and_dtypes(case):
 
 
 @each_family
-def test_saved_models_load_everywhere(case, tmp_path):
+def test_saved_models_load_here_and_in_transformers(case, tmp_path):
     oracle = case.build(case.small)
-    load_ours(save(oracle, tmp_path / "theirs"), oracle).save_pretrained(tmp_path / "ours")
+    load_all_stages(save(oracle, tmp_path / "oracle"), oracle).save_pretrained(tmp_path / "saved")
     x = pixels_for(case)
-    ours = load_ours(tmp_path / "ours", oracle)
-    assert_same_maps(ours, oracle, x)
-    assert_same_maps(ours, load_oracle(case, tmp_path / "ours"), x)
-    assert type(ours).from_pretrained(str(tmp_path / "ours")).out_features == oracle.out_features
+    model = load_all_stages(tmp_path / "saved", oracle)
+    assert_same_maps(model, oracle, x)
+    assert_same_maps(model, load_oracle(case, tmp_path / "saved"), x)
+    assert type(model).from_pretrained(str(tmp_path / "saved")).out_features == oracle.out_features
 
 
 @each_family
-def test_other_stages_of_a_loaded_model(case, tmp_path):
+def test_changing_stages_of_a_loaded_model(case, tmp_path):
     oracle = case.build(case.small)
     folder, x = save(oracle, tmp_path), pixels_for(case)
-    requested, names = maps_of(oracle, x), oracle.stage_names
-    # A stem that is the input itself has no parameters, so that nothing in it would keep the dtype.
+    expected, names = maps_of(oracle, x), oracle.stage_names
+    # A stem that is the input itself has no parameters, so the model would have no dtype.
     first = 0 if list(random_model(case, out_indices=[0]).parameters()) else 1
     model = AutoBackbone.from_pretrained(str(folder), out_indices=[first], dtype="float64")
     for chosen in ([1], [0, -1], [1], list(range(len(names)))):
         model.out_indices = chosen
         assert model.out_features == [names[i] for i in chosen]
         assert {p.dtype for p in model.parameters()} <= {torch.float64} and not model.training
-        for name, got in maps_of(model, x.double()).items():
-            torch.testing.assert_close(got.float(), requested[name], atol=1e-3, rtol=1e-3)
+        for name, actual in maps_of(model, x.double()).items():
+            torch.testing.assert_close(actual.float(), expected[name], atol=1e-3, rtol=1e-3)
     model.out_features = names[-1:]
     assert model.out_indices == [len(names) - 1]
 
 
 @each_family
-def test_other_stages_keep_what_was_trained(case):
+def test_changing_stages_keeps_trained_parameters(case):
     model = random_model(case, out_indices=[0, -1]).train()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.25)
     before, x = dict(model.named_parameters()), pixels_for(case)
-    requested = model.eval()(x)
+    expected = model.eval()(x)
     model.out_indices = [0]
     model.train().out_indices = [0, 1]
     model.out_indices = [0, -1]
     after = dict(model.named_parameters())
     assert all(after[name] is p for name, p in before.items()) and model.training
-    assert_equal_maps(model.eval()(x), requested)
+    assert_equal_maps(model.eval()(x), expected)
 
 
 @each_family
@@ -167,22 +170,22 @@ def test_hidden_states(case):
     assert model(x).hidden_states is None
     states = model(x, output_hidden_states=True).hidden_states
     assert len(states) == len(model.stage_names)
-    asked = AutoBackbone.from_config(config_of(case, output_hidden_states=True))
-    assert all(torch.equal(a, b) for a, b in zip(asked(x).hidden_states, states, strict=True))
-    assert asked(x, output_hidden_states=False).hidden_states is None
-    maps, kept = asked(x, return_dict=False)
-    assert len(maps) == 1 and len(kept) == len(states)
+    configured = AutoBackbone.from_config(config_of(case, output_hidden_states=True))
+    assert all(torch.equal(a, b) for a, b in zip(configured(x).hidden_states, states, strict=True))
+    assert configured(x, output_hidden_states=False).hidden_states is None
+    maps, hidden_states = configured(x, return_dict=False)
+    assert len(maps) == 1 and len(hidden_states) == len(states)
 
 
-# Their MaskFormer-Swin hands over no state of its stem.
-@pytest.mark.parametrize("case", [c for c in CASES.values() if c.model_type != "maskformer-swin"], ids=by_name)
+# transformers' MaskFormer-Swin returns no state of its stem.
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.model_type != "maskformer-swin"], ids=case_id)
 def test_hidden_states_equal_the_oracle(case, tmp_path):
     oracle = case.build(case.small)
-    ours, x = load_ours(save(oracle, tmp_path), oracle), pixels_for(case)
+    model, x = load_all_stages(save(oracle, tmp_path), oracle), pixels_for(case)
     with torch.no_grad():
-        got, requested = (model(x, output_hidden_states=True).hidden_states for model in (ours, oracle))
-    for a, b in zip(got, requested, strict=True):
-        if a.ndim > b.ndim:  # Swin v2 and FocalNet hand over tokens there
+        actual, expected = (net(x, output_hidden_states=True).hidden_states for net in (model, oracle))
+    for a, b in zip(actual, expected, strict=True):
+        if a.ndim > b.ndim:  # Swin v2 and FocalNet return tokens here
             b = b.transpose(1, 2).reshape(a.shape)
         elif case.model_type in ("nat", "dinat"):
             b = b.permute(0, 3, 1, 2)

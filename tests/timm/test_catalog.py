@@ -1,22 +1,29 @@
-"""The data file of timm's zoo, against the timm that is installed."""
+"""timm's catalog file agrees with the installed timm."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import timm
 import torch
 from timm.models import get_deprecated_models
 
-from backbone_cli.timm.catalog import find, timm_names, zoo
-from backbone_cli.timm.probe import configs, shapes_at, stages_if_similar, tag, unique
-from backbone_cli.timm.probe import network as build_network
+from backbone_cli.timm.catalog import FILE, catalog, find_architecture, list_architectures
+from backbone_cli.timm.probe import (
+    create_network,
+    make_tag,
+    make_unique,
+    pretrained_cfgs,
+    shapes_at,
+    stages_if_similar,
+)
 
-# Of timm's own version the file tells everything; of another one, what both know.
-SAME_TIMM = zoo()["timm"] == timm.__version__
-KNOWN = sorted(set(zoo()["models"]) & set(timm.list_models()))
-# Every fortieth, and the kinds that are unlike the others.
+# The file is complete only for the timm version that it was generated from.
+SAME_TIMM = catalog()["timm"] == timm.__version__
+KNOWN = sorted(set(catalog()["models"]) & set(timm.list_models()))
+# Every fortieth model, and some unusual ones.
 SAMPLED = [
     *KNOWN[::40],
     *("crossvit_9_240", "coat_tiny", "mixer_s32_224", "nasnetalarge", "hrnet_w18_small", "swinv2_cr_tiny_224"),
@@ -24,55 +31,53 @@ SAMPLED = [
 ]
 
 
-def test_the_whole_zoo_is_there():
+def test_catalog_lists_every_model():
     missing = set(timm.list_models()) - set(KNOWN)
-    # No part of these four stands for their first stage; Gemma takes minutes to try out. All six are left to timm.
-    partless = {"tresnet_l", "tresnet_m", "tresnet_v2_l", "tresnet_xl"}
-    assert not SAME_TIMM or missing - {"gemma4_vit_570m", "gemma4_vit_570m_enc"} == partless
-    assert not SAME_TIMM or zoo()["renamed"] == {old: new for old, new in get_deprecated_models().items() if new}
+    # These are probed when they are used: the first stage of the TResNets has no module, and Gemma takes minutes.
+    without_module = {"tresnet_l", "tresnet_m", "tresnet_v2_l", "tresnet_xl"}
+    assert not SAME_TIMM or missing - {"gemma4_vit_570m", "gemma4_vit_570m_enc"} == without_module
+    assert not SAME_TIMM or catalog()["renamed"] == {old: new for old, new in get_deprecated_models().items() if new}
 
 
-def test_weights_and_preprocessing_of_every_model():
+def test_tags_of_every_model():
     for name in KNOWN:
-        said = {cfg.tag or "": tag(cfg) for cfg in configs(name)}
-        held = find(name).tags
-        assert {key: held[key] for key in said if SAME_TIMM or key in held} == {
-            key: said[key] for key in said if SAME_TIMM or key in held
-        }
+        expected = {cfg.tag or "": make_tag(cfg) for cfg in pretrained_cfgs(name)}
+        tags = find_architecture(name).tags
+        compared = [tag for tag in expected if SAME_TIMM or tag in tags]
+        assert {tag: tags[tag] for tag in compared} == {tag: expected[tag] for tag in compared}
         if SAME_TIMM:
-            assert list(held) == list(said)
+            assert list(tags) == list(expected)
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_stages_are_those_of_timm(name):
-    facts = find(name)
+def test_stages_equal_timm(name):
+    architecture = find_architecture(name)
     with torch.device("meta"):
-        net = timm.create_model(name, features_only=True, **facts.build)
-    info, stages = net.feature_info.info, facts.stages
-    assert [stage.name for stage in stages] == unique([at["module"] for at in info])
-    assert [(stage.channels, stage.stride) for stage in stages] == [(at["num_chs"], at["reduction"]) for at in info]
-    own = tuple(facts.tag(name).data["input_size"][1:])
-    sizes = [own, (own[0] + 17, own[1] + 31), (97, 135)] if facts.multiple == 1 else [own]
-    foretold = {size: [stages[i].grid(*size) for i in net.feature_info.out_indices] for size in sizes}
-    assert shapes_at(net, *sizes) in ({}, foretold)  # nothing of networks that want to see values
+        net = timm.create_model(name, features_only=True, **architecture.build_args)
+    info, stages = net.feature_info.info, architecture.stages
+    assert [stage.name for stage in stages] == make_unique([entry["module"] for entry in info])
+    assert [stage.channels for stage in stages] == [entry["num_chs"] for entry in info]
+    assert [stage.stride for stage in stages] == [entry["reduction"] for entry in info]
+    own = tuple(architecture.tag(name).data["input_size"][1:])
+    sizes = [own, (own[0] + 17, own[1] + 31), (97, 135)] if architecture.multiple == 1 else [own]
+    expected = {size: [stages[i].grid(*size) for i in net.feature_info.out_indices] for size in sizes}
+    assert shapes_at(net, *sizes) in ({}, expected)  # empty for networks that need values
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "inception_v4"])
-def test_sizes_follow_the_rules(name):
-    facts = find(name)
-    own = tuple(facts.tag(name).data["input_size"][1:])
-    assert stages_if_similar(facts, lambda **how: build_network(name, **how), own) == facts.stages
+def test_map_sizes_follow_the_rules(name):
+    architecture = find_architecture(name)
+    own = tuple(architecture.tag(name).data["input_size"][1:])
+    assert stages_if_similar(architecture, partial(create_network, name), own) == architecture.stages
 
 
-def test_names_by_pattern():
-    assert [facts.name for facts in timm_names("resnet?1*")] == ["resnet51q", "resnet61q"]
-    assert {"resnet50", "seresnet50"} <= {facts.name for facts in timm_names("resnet50")}
-    assert {facts.name for facts in timm_names("resnet50.a1_*")} == {"resnet50"}
-    assert len(timm_names()) == len(zoo()["models"])
+def test_architectures_by_pattern():
+    assert [each.name for each in list_architectures("resnet?1*")] == ["resnet51q", "resnet61q"]
+    assert {"resnet50", "seresnet50"} <= {each.name for each in list_architectures("resnet50")}
+    assert {each.name for each in list_architectures("resnet50.a1_*")} == {"resnet50"}
+    assert len(list_architectures()) == len(catalog()["models"])
 
 
-def test_the_file_is_small_and_compact():
-    from backbone_cli.timm.catalog import FILE
-
+def test_catalog_file_is_compact():
     assert FILE.stat().st_size < 400_000
-    assert json.loads(FILE.read_text()) == zoo()
+    assert json.loads(FILE.read_text()) == catalog()

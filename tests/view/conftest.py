@@ -6,13 +6,13 @@ from backbone_cli.view.photos import PhotoFeatures
 
 @pytest.fixture
 def photos():
-    """Two photos, wide ones, with maps at two stages; the upper half of each map is unlike the lower."""
+    """Two wide photos with maps at two stages; the upper half of each map differs from the lower one."""
     rng = np.random.default_rng(3)
 
     def maps(channels, height, width):
-        one = rng.standard_normal((channels, height, width)).astype(np.float32)
-        one[0, : height // 2] += 20
-        return one
+        feature_map = rng.standard_normal((channels, height, width)).astype(np.float32)
+        feature_map[0, : height // 2] += 20
+        return feature_map
 
     return [
         PhotoFeatures(

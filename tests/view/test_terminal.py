@@ -1,4 +1,4 @@
-"""Previews in half blocks."""
+"""Terminal previews in half-block characters."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from backbone_cli.view.terminal import arrange, half_blocks, preview
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50), (30, 60)])
-def test_it_fits_the_window(photos, columns, lines):
-    components = [principal([one])[0] for one in photos[0].maps.values()]
+def test_preview_fits_the_window(photos, columns, lines):
+    components = [principal([feature_map])[0] for feature_map in photos[0].maps.values()]
     text = preview(photos[0], components, columns, lines)
     shown = text.plain.splitlines()
     assert len(shown) <= lines and max(map(len, shown)) <= columns
@@ -17,13 +17,13 @@ def test_it_fits_the_window(photos, columns, lines):
 
 
 @pytest.mark.parametrize("count", [2, 6, 41])
-def test_tiles_are_as_large_as_they_can_be(count):
+def test_tiles_fit_and_keep_their_aspect_ratio(count):
     across, (width, height) = arrange(count, 1.0, 120, 40)
     assert height == 2 * round(width / 2) and width >= 2
     assert across * (width + 2) - 2 <= 120
 
 
-def test_a_letter_holds_two_pixels():
+def test_character_shows_two_pixels():
     picture = np.array([[[255, 0, 0]], [[0, 0, 255]]], np.uint8)
     (line,) = half_blocks(picture)
     style = line.spans[0].style

@@ -6,9 +6,9 @@ from torch import nn
 from tests.models.parity import Case
 
 
-def without_the_last_norm(said: dict[str, Any]) -> nn.Module:
-    """The oracle's final norm, whose output no stage shows, fails for widths other than the config's own."""
-    oracle = transformers.BitBackbone(transformers.BitConfig(**said))
+def without_final_norm(raw_config: dict[str, Any]) -> nn.Module:
+    """The oracle without its final norm, which fails for some widths and affects no stage."""
+    oracle = transformers.BitBackbone(transformers.BitConfig(**raw_config))
     oracle.bit.norm = nn.Identity()
     return oracle
 
@@ -32,14 +32,14 @@ CASE = Case(
         "dilated to 16": {**DILATED, "layer_type": "bottleneck", "output_stride": 16},
         "dilated to 4, same padding": {**DILATED, **HYBRID, "output_stride": 4},
         "undilated preactivation": {**DILATED, "output_stride": 8},
-        "twice as wide": {"width_factor": 2},
-        "three times as wide, bottleneck": {"width_factor": 3, "layer_type": "bottleneck"},
-        "widths rounded to eights": {"hidden_sizes": [12, 44]},
+        "width factor 2": {"width_factor": 2},
+        "width factor 3, bottleneck": {"width_factor": 3, "layer_type": "bottleneck"},
+        "widths rounded to multiples of 8": {"hidden_sizes": [12, 44]},
         "another activation": {"hidden_act": "gelu"},
         "bottleneck, another activation": {"hidden_act": "silu", "layer_type": "bottleneck"},
         "one group": {"num_groups": 1},
         "one channel": {"num_channels": 1},
     },
     saved_by=("BitModel", "BitForImageClassification"),
-    oracle=without_the_last_norm,
+    oracle=without_final_norm,
 )

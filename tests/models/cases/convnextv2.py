@@ -2,18 +2,18 @@ from tests.models.parity import Case
 
 CASE = Case(
     "convnextv2",
-    # Lists throughout: the oracle can't add its own tuples to lists.
+    # Lists, because the oracle can't concatenate its own tuples with lists.
     small={"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2},
     configs={
         "plain": {},
         "another activation": {"hidden_act": "silu"},
-        "no smooth activation": {"hidden_act": "relu"},
+        "non-smooth activation": {"hidden_act": "relu"},
         "larger patches": {"patch_size": 8},
         "oblong patches": {"patch_size": [4, 3]},
         "four stages": {"hidden_sizes": [8, 12, 20, 24], "depths": [2, 1, 3, 1], "num_stages": 4, "patch_size": 2},
         "one stage": {"hidden_sizes": [12], "depths": [3], "num_stages": 1},
         "equal widths": {"hidden_sizes": [8, 8, 8], "depths": [1, 1, 1], "num_stages": 3},
-        "coarse norm of the classifier": {"layer_norm_eps": 1e-2},
+        "large norm epsilon in the classifier": {"layer_norm_eps": 1e-2},
         "one channel": {"num_channels": 1},
     },
     saved_by=("ConvNextV2Model", "ConvNextV2ForImageClassification"),

@@ -8,7 +8,7 @@ CASE = Case(
         "layer scale, no qkv bias": {"layer_scale_init_value": 1e-5, "qkv_bias": False},
         "plain": {},
         "published kernel": {"kernel_size": 7, "dilations": ((1, 2), (1, 1))},
-        "dilations that divide no side": {"dilations": ((5, 3), (4, 7))},
+        "dilations that don't divide the map": {"dilations": ((5, 3), (4, 7))},
         "more dilations than layers": {"dilations": ((1, 4, 1), (2, 1, 2), (1,)), "kernel_size": 5},
         "three levels": {"depths": (1, 2, 1), "num_heads": (1, 2, 4), "dilations": ((2,), (1, 3), (2,))},
         "wide mlp": {"mlp_ratio": 4.5},

@@ -11,7 +11,7 @@ CASE = Case(
         "patch_size": 8,
     },
     configs={
-        "everything": {
+        "all options": {
             "num_register_tokens": 4,
             "use_gated_mlp": True,
             "hidden_act": "silu",
@@ -27,12 +27,12 @@ CASE = Case(
         "key bias only": {"query_bias": False, "key_bias": True, "value_bias": False},
         "value bias only": {"query_bias": False},
         "no projection bias": {"proj_bias": False},
-        "not normed": {"apply_layernorm": False, "num_register_tokens": 1},
-        "rows of tokens": {"reshape_hidden_states": False, "num_register_tokens": 2},
-        "rows of tokens, not normed": {"reshape_hidden_states": False, "apply_layernorm": False},
-        "slower turns": {"rope_theta": 10000.0, "num_attention_heads": 2},
-        "coarse norms": {"layer_norm_eps": 1e-2, "hidden_act": "gelu_new"},
-        "the published patches": {"patch_size": 16, "pos_embed_rescale": None, "pos_embed_shift": 0.5},
+        "no final norm": {"apply_layernorm": False, "num_register_tokens": 1},
+        "tokens": {"reshape_hidden_states": False, "num_register_tokens": 2},
+        "tokens, no final norm": {"reshape_hidden_states": False, "apply_layernorm": False},
+        "lower rope base": {"rope_theta": 10000.0, "num_attention_heads": 2},
+        "large norm epsilon": {"layer_norm_eps": 1e-2, "hidden_act": "gelu_new"},
+        "published patch size": {"patch_size": 16, "pos_embed_rescale": None, "pos_embed_shift": 0.5},
         "oblong patches": {"patch_size": [8, 16]},
         "one channel": {"num_channels": 1},
     },

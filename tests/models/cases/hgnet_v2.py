@@ -3,7 +3,7 @@ from tests.models.parity import Case
 CASE = Case(
     "hgnet_v2",
     small={
-        # The oracle reads the number of stages off `depths`, and the classifier's width off `hidden_sizes`.
+        # The oracle takes the number of stages from `depths` and the classifier's width from `hidden_sizes`.
         "depths": [1, 1],
         "hidden_sizes": [16, 24],
         "stem_channels": [3, 8, 12],
@@ -19,18 +19,18 @@ CASE = Case(
     },
     configs={
         "plain": {},
-        "learned factors": {"use_learnable_affine_block": True},
+        "learnable affine blocks": {"use_learnable_affine_block": True},
         "another activation in the stem": {"hidden_act": "silu"},
         "no light blocks": {"stage_light_block": [False, False]},
-        "light blocks alone": {"stage_light_block": [True, True], "use_learnable_affine_block": True},
-        "halved at once": {"stage_downsample": [True, True]},
-        "never halved": {"stage_downsample": [False, False]},
-        "for lines of text": {
+        "only light blocks": {"stage_light_block": [True, True], "use_learnable_affine_block": True},
+        "first stage downsamples": {"stage_downsample": [True, True]},
+        "no downsampling": {"stage_downsample": [False, False]},
+        "text recognition strides": {
             "stage_downsample": [True, True],
             "stem_strides": [2, 1, 1, 1, 1],
             "stage_downsample_strides": [[2, 1], [1, 2]],
         },
-        "a wide step in the stem's last": {"stem_strides": [1, 1, 1, 2, 2]},
+        "stride in the stem's last convolution": {"stem_strides": [1, 1, 1, 2, 2]},
         "one channel": {"num_channels": 1, "stem_channels": [1, 8, 12]},
     },
     saved_by=("HGNetV2ForImageClassification",),

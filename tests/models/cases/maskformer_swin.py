@@ -5,7 +5,7 @@ from tests.models.parity import Case
 
 
 class WithStem(MaskFormerSwinBackbone):
-    """transformers' class, with a map for the stem too: it refuses that one, but has it as the first hidden state."""
+    """transformers' class, which refuses the stem, with a map for it taken from the first hidden state."""
 
     def __init__(self, config):
         config.out_features = config.stage_names[1:]
@@ -26,7 +26,7 @@ CASE = Case(
     configs={
         "plain": {},
         "published window": {"window_size": 7},
-        "even depths and odd": {"depths": (1, 3, 2), "num_heads": (1, 2, 3)},
+        "even and odd depths": {"depths": (1, 3, 2), "num_heads": (1, 2, 3)},
         "no qkv bias": {"qkv_bias": False},
         "wide mlp": {"mlp_ratio": 2.5},
         "another activation": {"hidden_act": "gelu_new", "layer_norm_eps": 1e-2},

@@ -3,8 +3,8 @@ import transformers
 from tests.models.parity import Case
 
 
-class Undrawn(transformers.VitDetBackbone):
-    """transformers fails to draw the weights of a model without positions; the tests draw them all anyway."""
+class WithoutInit(transformers.VitDetBackbone):
+    """transformers fails to initialize a model without positions; the tests randomize all weights anyway."""
 
     def _init_weights(self, module):
         pass
@@ -21,7 +21,7 @@ CASE = Case(
         "patch_size": 8,
     },
     configs={
-        "everything": {
+        "all options": {
             "use_relative_position_embeddings": True,
             "window_block_indices": [0, 2],
             "window_size": 3,
@@ -30,27 +30,27 @@ CASE = Case(
         },
         "plain": {},
         "windows": {"window_block_indices": [0, 1], "window_size": 3},
-        "windows of no size": {"window_block_indices": [0, 1]},
+        "window size 0": {"window_block_indices": [0, 1]},
         "windows larger than the map": {"window_block_indices": [1], "window_size": 14},
         "residual blocks": {"residual_block_indices": [0, 2]},
         "relative positions": {"use_relative_position_embeddings": True},
         "relative positions for oblong images": {"use_relative_position_embeddings": True, "image_size": [48, 96]},
-        "relative positions only, in windows": {
+        "only relative positions, in windows": {
             "use_relative_position_embeddings": True,
             "use_absolute_position_embeddings": False,
             "window_block_indices": [0, 1, 2],
             "window_size": 4,
         },
         "no positions": {"use_absolute_position_embeddings": False},
-        "pretrained on other images": {"pretrain_image_size": 96, "image_size": 128},
+        "other pretraining size": {"pretrain_image_size": 96, "image_size": 128},
         "no qkv bias": {"qkv_bias": False},
         "another activation": {"hidden_act": "silu", "mlp_ratio": 2, "residual_block_indices": [1]},
-        "coarse norms": {"layer_norm_eps": 1e-2},
+        "large norm epsilon": {"layer_norm_eps": 1e-2},
         "one channel": {"num_channels": 1},
     },
-    oracle=lambda said: Undrawn(transformers.VitDetConfig(**said)),
+    oracle=lambda raw_config: WithoutInit(transformers.VitDetConfig(**raw_config)),
     saved_by=("VitDetModel",),
-    # As VitMatte has it, where every third block sees the whole image.
+    # The layout of VitMatte, in which every third block attends globally.
     full={
         "hidden_size": 384,
         "num_attention_heads": 6,

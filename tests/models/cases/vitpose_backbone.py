@@ -5,7 +5,7 @@ from tests.models.parity import Case
 
 
 class VitPoseBackbone(transformers.VitPoseBackbone):
-    """The oracle's rows of tokens as maps, with the first expert where there are several."""
+    """The oracle's tokens as maps, with the first expert if there are several."""
 
     def forward(self, pixel_values, **kwargs):
         output = super().forward(pixel_values, dataset_index=torch.zeros(len(pixel_values), dtype=torch.long), **kwargs)
@@ -28,11 +28,11 @@ CASE = Case(
         "experts": {"num_experts": 3, "part_features": 6},
         "no qkv bias": {"qkv_bias": False},
         "wide mlp": {"mlp_ratio": 2, "hidden_act": "gelu_new"},
-        "coarse norms": {"layer_norm_eps": 1e-2},
+        "large norm epsilon": {"layer_norm_eps": 1e-2},
         "oblong patches": {"patch_size": [8, 16]},
         "one channel": {"num_channels": 1},
     },
-    sizes=((64, 48),),  # it takes no other
+    sizes=((64, 48),),  # the only size it takes
     full={},
     full_size=(256, 192),
     classes={"VitPoseConfig": transformers.VitPoseBackboneConfig, "VitPoseBackbone": VitPoseBackbone},
