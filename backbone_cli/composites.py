@@ -584,7 +584,7 @@ TOWERS = (
         "idefics2",
         "idefics2_vision",
         "Idefics2ImageProcessor",
-        expand_ids("HuggingFaceM4/idefics2-8b{kind}", kind="-base -chatty") + ("HuggingFaceM4/idefics2-8b",),
+        (*expand_ids("HuggingFaceM4/idefics2-8b{kind}", kind="-base -chatty"), "HuggingFaceM4/idefics2-8b"),
         ("model.vision_model.", "vision_model."),
     ),
     tower(

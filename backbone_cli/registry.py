@@ -119,8 +119,8 @@ PLAIN_VITS = (
         processor="DeiTImageProcessor",
         pixels=IMAGENET,
     ),
-    plain_vit("git_vision_model", "GitVision", VISION_MODEL, processor="CLIPImageProcessor"),
-    plain_vit("idefics2_vision", "Idefics2Vision", processor="SiglipImageProcessor"),
+    plain_vit("git_vision_model", "GitVision", processor="CLIPImageProcessor"),
+    plain_vit("idefics2_vision", "Idefics2Vision", processor="Idefics2ImageProcessor"),
     plain_vit("idefics3_vision", "Idefics3Vision", processor="SiglipImageProcessor"),
     plain_vit(
         "ijepa",
@@ -130,9 +130,9 @@ PLAIN_VITS = (
         pixels=IMAGENET,
     ),
     plain_vit("instructblip_vision_model", "InstructBlipVision", VISION_MODEL, processor="BlipImageProcessor"),
-    plain_vit("internvl_vision", "InternVLVision", pixels=IMAGENET),
-    plain_vit("janus_vision_model", "JanusVision", VISION_MODEL, processor="SiglipImageProcessor"),
-    plain_vit("kosmos_2_vision_model", "Kosmos2Vision", ("", "model."), processor="CLIPImageProcessor"),
+    plain_vit("internvl_vision", "InternVLVision", processor="GotOcr2ImageProcessor", pixels=IMAGENET),
+    plain_vit("janus_vision_model", "JanusVision", VISION_MODEL, processor="JanusImageProcessor"),
+    plain_vit("kosmos_2_vision_model", "Kosmos2Vision", processor="CLIPImageProcessor"),
     plain_vit("metaclip_2_vision_model", "MetaClip2Vision", VISION_MODEL, processor="CLIPImageProcessor"),
     plain_vit(
         "mlcd_vision_model",
@@ -141,22 +141,22 @@ PLAIN_VITS = (
         ids=("DeepGlint-AI/mlcd-vit-bigG-patch14-336", "DeepGlint-AI/mlcd-vit-bigG-patch14-448"),
         processor="CLIPImageProcessor",
     ),
-    plain_vit("owlv2_vision_model", "Owlv2Vision", VISION_MODEL, processor="OwlViTImageProcessor"),
-    plain_vit("owlvit_vision_model", "OwlViTVision", VISION_MODEL, processor="OwlViTImageProcessor"),
+    plain_vit("owlv2_vision_model", "Owlv2Vision", processor="Owlv2ImageProcessor"),
+    plain_vit("owlvit_vision_model", "OwlViTVision", processor="OwlViTImageProcessor"),
     plain_vit("radio", "Radio", ("", "model."), ids=("nvidia/C-RADIOv4-H",), processor="CLIPImageProcessor"),
     *(
         Family(
             model_type,
             stem,
             prefixes,
-            processor="SamImageProcessor",
+            processor=processor,
             module="sam",
             config=f"backbone_cli.configs.sam:{stem}Config",
         )
-        for model_type, stem, prefixes in (
-            ("sam3_vit_model", "Sam3ViT", ("",)),
-            ("sam_hq_vision_model", "SamHQVision", ("vision_encoder.", "")),
-            ("sam_vision_model", "SamVision", ("vision_encoder.", "")),
+        for model_type, stem, prefixes, processor in (
+            ("sam3_vit_model", "Sam3ViT", ("",), "Sam3ImageProcessor"),
+            ("sam_hq_vision_model", "SamHQVision", ("",), "SamImageProcessor"),
+            ("sam_vision_model", "SamVision", ("",), "SamImageProcessor"),
         )
     ),
     plain_vit("siglip2_vision_model", "Siglip2Vision", VISION_MODEL, processor="Siglip2ImageProcessor"),

@@ -54,7 +54,7 @@ class BeitConfig(PlainConfig):
 
 @dataclass(kw_only=True)
 class Data2VecVisionConfig(BeitConfig):
-    """data2vec's image encoder (Baevski et al. 2022): BEiT's architecture, with a final norm unless it pools the mean."""
+    """data2vec's image encoder (Baevski et al. 2022): BEiT with a final norm, unless it pools the mean."""
 
     model_type: ClassVar[str] = "data2vec-vision"
     aliases: ClassVar = {}

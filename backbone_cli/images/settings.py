@@ -176,7 +176,9 @@ class ProcessorSettings:
         if self.do_pad and self.pad_size:
             return as_pair(self.pad_size)
         # A resize that keeps the aspect ratio can't bring these three to one size.
-        outcomes = {[self.squared(*self.resized(*probe)), *self.crops()][-1] for probe in ((1000, 1), (1, 1000), (640, 480))}
+        outcomes = {
+            [self.squared(*self.resized(*probe)), *self.crops()][-1] for probe in ((1000, 1), (1, 1000), (640, 480))
+        }
         if len(outcomes) > 1:
             return None
         (height, width) = outcomes.pop()

@@ -241,7 +241,8 @@ class Embed(nn.Module):
 
     def __init__(self, config: PlainViTConfig, design: Design) -> None:
         super().__init__()
-        dim, self.design = config.hidden_size, design
+        self.dim, self.design = config.hidden_size, design
+        dim = self.dim
         self.grid = config.position_grid
         self.proj = design.patches(config.num_channels, dim, pair(config.patch_size), design.patch_bias)
         self.norm = design.norm(dim, config.norm_eps) if design.patch_norm else nn.Identity()
@@ -259,14 +260,13 @@ class Embed(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.norm(channels_last(self.proj(pixels)))  # B H W C
         positions = self.patch_positions((x.shape[1], x.shape[2]))
-        x = (x if positions is None else x + positions).flatten(1, 2)
+        x = (x if positions is None else x + positions.to(x)).flatten(1, 2)
         prefix, suffix = self.other_tokens()
         return torch.cat([prepend_tokens(x, *prefix), *(tokens.expand(x.shape[0], -1, -1) for tokens in suffix)], 1)
 
     def patch_positions(self, grid: Grid) -> Tensor | None:  # 1 H W C
         if self.design.computed_positions:
-            weight = self.proj.weight
-            return self.design.computed_positions(grid, weight.shape[0])[None].to(weight.device, weight.dtype)
+            return self.design.computed_positions(grid, self.dim)[None]
         if self.positions is None or self.design.positions is None:
             return None
         table = as_rows(self.positions)
@@ -276,7 +276,7 @@ class Embed(nn.Module):
     def other_tokens(self) -> tuple[list[Tensor], list[Tensor]]:
         """The tokens before and after the patches, with their positions: 1 n C each."""
         prefix = [as_rows(tokens) for tokens in (self.cls, self.extra) if tokens is not None]
-        suffix = [] if self.suffix is None else [self.suffix]
+        suffix: list[Tensor] = [] if self.suffix is None else [self.suffix]
         if self.positions is not None:
             table, count = as_rows(self.positions), self.design.positioned_tokens
             if prefix and count:

@@ -159,19 +159,19 @@ def rotation(
 
 
 SAM_NAMES: Names = {
-    "proj": "patch_embed.projection",
-    "positions": "pos_embed",
-    "layers.*.norm1": "layers.*.layer_norm1",
-    "layers.*.attn.down": "layers.*.attn.rel_pos_h",
-    "layers.*.attn.across": "layers.*.attn.rel_pos_w",
-    "layers.*.attn": "layers.*.attn",
-    "layers.*.norm2": "layers.*.layer_norm2",
-    "layers.*.mlp.fc1": "layers.*.mlp.lin1",
-    "layers.*.mlp.fc2": "layers.*.mlp.lin2",
-    "neck.conv1": "neck.conv1",
-    "neck.norm1": "neck.layer_norm1",
-    "neck.conv2": "neck.conv2",
-    "neck.norm2": "neck.layer_norm2",
+    "proj": "vision_encoder.patch_embed.projection",
+    "positions": "vision_encoder.pos_embed",
+    "layers.*.norm1": "vision_encoder.layers.*.layer_norm1",
+    "layers.*.attn.down": "vision_encoder.layers.*.attn.rel_pos_h",
+    "layers.*.attn.across": "vision_encoder.layers.*.attn.rel_pos_w",
+    "layers.*.attn": "vision_encoder.layers.*.attn",
+    "layers.*.norm2": "vision_encoder.layers.*.layer_norm2",
+    "layers.*.mlp.fc1": "vision_encoder.layers.*.mlp.lin1",
+    "layers.*.mlp.fc2": "vision_encoder.layers.*.mlp.lin2",
+    "neck.conv1": "vision_encoder.neck.conv1",
+    "neck.norm1": "vision_encoder.neck.layer_norm1",
+    "neck.conv2": "vision_encoder.neck.conv2",
+    "neck.norm2": "vision_encoder.neck.layer_norm2",
 }
 
 SAM3_NAMES: Names = {

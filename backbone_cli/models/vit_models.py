@@ -5,7 +5,7 @@ Their common architecture is in `plain_vit.py`, their sizes and switches are in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -48,7 +48,8 @@ VIT_NAMES: Names = {
     "norm": "layernorm",
 }
 
-DINOV2_NAMES: Names = VIT_NAMES | {
+DINOV2_NAMES: Names = {
+    **VIT_NAMES,
     "embed.extra": "embeddings.register_tokens",
     "layers.*.norm1": f"{LAYER}.norm1",
     "layers.*.scale1.weight": f"{LAYER}.layer_scale1.lambda1",
@@ -58,12 +59,14 @@ DINOV2_NAMES: Names = VIT_NAMES | {
     "layers.*.scale2.weight": f"{LAYER}.layer_scale2.lambda1",
 }
 
-GATED_DINOV2_NAMES: Names = DINOV2_NAMES | {
+GATED_DINOV2_NAMES: Names = {
+    **DINOV2_NAMES,
     "layers.*.mlp.fc1": f"{LAYER}.mlp.weights_in",
     "layers.*.mlp.fc2": f"{LAYER}.mlp.weights_out",
 }
 
-INTERNVL_NAMES: Names = VIT_NAMES | {
+INTERNVL_NAMES: Names = {
+    **VIT_NAMES,
     "layers.*.attn.qkv": tuple(f"{LAYER}.attention.{part}_proj" for part in "qkv"),
     "layers.*.attn.q_norm": f"{LAYER}.attention.q_norm",
     "layers.*.attn.k_norm": f"{LAYER}.attention.k_norm",
@@ -92,13 +95,14 @@ RADIO_NAMES: Names = {
     "layers.*.scale2.weight": f"{BLOCK}.layer_scale2.lambda1",
 }
 
-GATED_RADIO_NAMES: Names = RADIO_NAMES | {
+GATED_RADIO_NAMES: Names = {
+    **RADIO_NAMES,
     "layers.*.mlp.fc1": (f"{BLOCK}.mlp.gate_proj", f"{BLOCK}.mlp.up_proj"),
     "layers.*.mlp.fc2": f"{BLOCK}.mlp.down_proj",
 }
 
 
-CLIP_NAMES: Names = {
+CLIP_NAMES: dict[str, Source] = {
     "embed.proj": "embeddings.patch_embedding",
     "embed.cls": "embeddings.class_embedding",
     "embed.positions": "embeddings.position_embedding.weight",
@@ -113,24 +117,31 @@ CLIP_NAMES: Names = {
 }
 
 
-def in_altclip(name: Source) -> Source:
-    """AltCLIP files that transformers 5 saves say `layer`, others `layers`."""
-    return name.replace("layers.", "layer.") if isinstance(name, str) else tuple(map(str, map(in_altclip, name)))
+def renamed(names: dict[str, Source], rename: Callable[[str], str]) -> dict[str, Source]:
+    """A table with other checkpoint names."""
+    return {own: rename(name) if isinstance(name, str) else tuple(map(rename, name)) for own, name in names.items()}
 
 
-ALTCLIP_NAMES: Names = {
-    ours: [name, in_altclip(name)] for ours, name in CLIP_NAMES.items() if not isinstance(name, list)
-}
+# In these models, the class of the vision part alone says so, too.
+GIT_NAMES: Names = renamed(CLIP_NAMES, "vision_model.{}".format)
+KOSMOS2_NAMES: Names = renamed(CLIP_NAMES, "model.{}".format)
+OWLVIT_NAMES: Names = {**GIT_NAMES, "pre_norm": "vision_model.pre_layernorm"}
 
-JANUS_NAMES: Names = CLIP_NAMES | {"layers.*.attn.proj": "encoder.layers.*.self_attn.projection_layer"}
+# AltCLIP files that transformers 5 saves say `layer`, others `layers`.
+ALTCLIP_LAYER = renamed(CLIP_NAMES, lambda name: name.replace("layers.", "layer."))
+ALTCLIP_NAMES: Names = {own: [name, ALTCLIP_LAYER[own]] for own, name in CLIP_NAMES.items()}
 
-BLIP_NAMES: Names = CLIP_NAMES | {
+JANUS_NAMES: Names = {**CLIP_NAMES, "layers.*.attn.proj": "encoder.layers.*.self_attn.projection_layer"}
+
+BLIP_NAMES: Names = {
+    **CLIP_NAMES,
     "embed.positions": "embeddings.position_embedding",
     "layers.*.attn.qkv": "encoder.layers.*.self_attn.qkv",
     "layers.*.attn.proj": "encoder.layers.*.self_attn.projection",
 }
 
-AIMV2_NAMES: Names = CLIP_NAMES | {
+AIMV2_NAMES: Names = {
+    **CLIP_NAMES,
     "embed.proj": "embeddings.patch_embed",
     "embed.norm": "embeddings.rms_norm",
     "layers.*.norm1": "encoder.layers.*.rms_norm1",
@@ -153,7 +164,7 @@ class ViTBackbone(PlainViTBackbone):
 
 
 class DeiTBackbone(PlainViTBackbone):
-    design = Design(VIT_NAMES | {"embed.extra": "embeddings.distillation_token"}, positioned_tokens=2)
+    design = Design({**VIT_NAMES, "embed.extra": "embeddings.distillation_token"}, positioned_tokens=2)
 
 
 class ViTMAEBackbone(PlainViTBackbone):
@@ -184,8 +195,11 @@ class Dinov2WithRegistersBackbone(Dinov2Backbone):
 class YolosBackbone(PlainViTBackbone):
     config: YolosConfig
     design = Design(
-        VIT_NAMES
-        | {"embed.suffix": "embeddings.detection_tokens", "between.positions": "encoder.mid_position_embeddings"},
+        {
+            **VIT_NAMES,
+            "embed.suffix": "embeddings.detection_tokens",
+            "between.positions": "encoder.mid_position_embeddings",
+        },
         positions=resized_from_any_shape,
     )
 
@@ -280,14 +294,14 @@ class MetaClip2VisionBackbone(PlainViTBackbone):
 
 
 class GitVisionBackbone(PlainViTBackbone):
-    design = CLIP
+    design = replace(CLIP, names=GIT_NAMES)
 
 
 class Kosmos2VisionBackbone(PlainViTBackbone):
-    design = CLIP
+    design = replace(CLIP, names=KOSMOS2_NAMES)
 
 
-OWLVIT = replace(CLIP, names=CLIP_NAMES | {"pre_norm": "pre_layernorm"})
+OWLVIT = replace(CLIP, names=OWLVIT_NAMES)
 
 
 class OwlViTVisionBackbone(PlainViTBackbone):
@@ -302,7 +316,7 @@ class MLCDVisionBackbone(PlainViTBackbone):
     config: MLCDVisionConfig
     design = replace(
         CLIP,
-        names=CLIP_NAMES | {"cls_angles": "class_pos_emb"},
+        names={**CLIP_NAMES, "cls_angles": "class_pos_emb"},
         positions=None,
         attention=lambda config: RotaryAttention(config.hidden_size, config.num_attention_heads),
     )

@@ -2,7 +2,7 @@
 
 import transformers
 
-from .oracle import TEXT, TINY, Encoder, Whole, with_text
+from .oracle import TEXT, Encoder, Whole, with_text
 
 SWITCHES = {
     "plain": {},

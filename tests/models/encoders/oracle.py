@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 
 from backbone_cli import registry
-from tests.models.parity import drawn
+from tests.models.parity import randomized
 
 Config = dict[str, Any]
 
@@ -73,7 +73,7 @@ class Encoder:
     def build(self, raw_config: Config) -> nn.Module:
         config = getattr(transformers, f"{self.stem}Config")(**raw_config)
         torch.manual_seed(0)
-        return drawn(locate(f"transformers.{self.cls}")(config).eval())
+        return randomized(locate(f"transformers.{self.cls}")(config).eval())
 
     def maps(self, encoder: nn.Module, raw_config: Config, pixels: Tensor) -> list[Tensor]:
         """The maps of every stage."""
