@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from .errors import UnsupportedModel
@@ -41,6 +43,10 @@ class Composite:
     """The key that a config.json without a backbone config must set to have a backbone at all."""
     ids: tuple[str, ...] = ()
     """Well-known Hub ids."""
+    config_key: str = "backbone_config"
+    """The key in config.json that holds the backbone's config; `a.b` for one inside another."""
+    typed: bool = True
+    """Whether that config says which type the backbone has; if not, it is always the default's."""
 
     def backbone(self, raw_config: RawConfig, read: Callable[[str], RawConfig]) -> RawConfig:
         """The backbone's raw config; `read` returns the raw config of another model.
@@ -58,11 +64,11 @@ class Composite:
         return raw_backbone
 
     def find(self, raw_config: RawConfig, read: Callable[[str], RawConfig]) -> Mapping[str, Any]:
-        """The backbone's raw config as it is: from `backbone_config`, else of the model that `backbone` names on the
-        Hub or in timm, else the default. Raises UnsupportedModel if there is no backbone or its settings are invalid.
+        """The backbone's raw config as it is: from `config_key`, else of the model that `backbone` names on the Hub or
+        in timm, else the default. Raises UnsupportedModel if there is no backbone or its settings are invalid.
         """
         backbone_config, name, options = (
-            raw_config.get("backbone_config"),
+            self.nested(raw_config),
             raw_config.get("backbone"),
             raw_config.get("backbone_kwargs") or {},
         )
@@ -71,7 +77,8 @@ class Composite:
         ):
             raise UnsupportedModel(f"The backbone settings in this {self.model_type} config are invalid.")
         if backbone_config is not None:
-            return {**backbone_config, "model_type": backbone_config.get("model_type") or self.default["model_type"]}
+            model_type = backbone_config.get("model_type") if self.typed else None
+            return {**backbone_config, "model_type": model_type or self.default["model_type"]}
         # Without use_timm_backbone, a name with a slash is a Hub id, any other is timm's.
         use_timm = raw_config.get("use_timm_backbone", "/" not in (name or ""))
         if name is None and self.backbone_key and not raw_config.get(self.backbone_key):
@@ -82,6 +89,15 @@ class Composite:
             return {**read(name), **options}
         named = {"backbone": name} if name else {}
         return {"model_type": "timm_backbone", **self.timm, **named, **(options or self.implied_options(raw_config))}
+
+    def nested(self, raw_config: RawConfig) -> Any:
+        """What `config_key` holds, or `<config_key>_dict`, which is older and wins; None if there is neither."""
+        config: Any = raw_config
+        for key in self.config_key.split("."):
+            if not isinstance(config, dict):
+                return config
+            config = config.get(key) if config.get(f"{key}_dict") is None else config[f"{key}_dict"]
+        return config
 
     def implied_options(self, raw_config: RawConfig) -> RawConfig:
         """Options for a timm backbone that a config.json without `backbone_kwargs` has in other keys."""
@@ -110,7 +126,7 @@ SWIN = {"model_type": "swin"}
 DINOV2_SMALL = {"model_type": "dinov2", "image_size": 518, "hidden_size": 384, "num_attention_heads": 6}
 TIMM_RESNET50 = {"backbone": "resnet50"}
 
-COMPOSITES = (
+DETECTORS = (
     Composite(
         "chmv2",
         prefixes=("backbone.",),
@@ -478,6 +494,231 @@ COMPOSITES = (
         ids=("Intel/zoedepth-kitti", "Intel/zoedepth-nyu", "Intel/zoedepth-nyu-kitti"),
     ),
 )
+
+
+def tower(
+    model_type: str,
+    backbone: str,
+    processor: str,
+    ids: tuple[str, ...],
+    prefixes: tuple[str, ...] = ("",),
+    config_key: str = "vision_config",
+    default: Mapping[str, Any] = MappingProxyType({}),
+    typed: bool = False,
+) -> Composite:
+    """The row of a model whose config holds that of its vision part."""
+    default = {"model_type": backbone, **default}
+    return Composite(model_type, prefixes, processor, default, ids=ids, config_key=config_key, typed=typed)
+
+
+# Models of images and texts, and others whose image encoder is a plain ViT.
+TOWERS = (
+    tower(
+        "aimv2", "aimv2_vision_model", "CLIPImageProcessor", ("apple/aimv2-large-patch14-224-lit",), ("vision_model.",)
+    ),
+    tower("altclip", "altclip_vision_model", "CLIPImageProcessor", ("BAAI/AltCLIP", "BAAI/AltCLIP-m9")),
+    tower(
+        "blip",
+        "blip_vision_model",
+        "BlipImageProcessor",
+        (
+            *expand_ids("Salesforce/blip-image-captioning-{size}", size="base large"),
+            *expand_ids("Salesforce/blip-vqa-{kind}", kind="base capfilt-large"),
+            *expand_ids("Salesforce/blip-itm-{size}-{data}", size="base large", data="coco flickr"),
+        ),
+    ),
+    tower(
+        "blip-2",
+        "blip_2_vision_model",
+        "BlipImageProcessor",
+        expand_ids(
+            "Salesforce/blip2-{kind}",
+            kind="opt-2.7b opt-2.7b-coco opt-6.7b opt-6.7b-coco flan-t5-xl flan-t5-xl-coco flan-t5-xxl itm-vit-g",
+        ),
+    ),
+    tower(
+        "chinese_clip",
+        "chinese_clip_vision_model",
+        "ChineseCLIPImageProcessor",
+        expand_ids(
+            "OFA-Sys/chinese-clip-vit-{kind}", kind="base-patch16 large-patch14 large-patch14-336px huge-patch14"
+        ),
+    ),
+    tower(
+        "clip",
+        "clip_vision_model",
+        "CLIPImageProcessor",
+        (
+            *expand_ids("openai/clip-vit-{kind}", kind="base-patch32 base-patch16 large-patch14 large-patch14-336"),
+            "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
+            "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            "laion/CLIP-ViT-g-14-laion2B-s12B-b42K",
+            "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+            *expand_ids("facebook/metaclip-{kind}", kind="b32-400m b16-400m l14-400m h14-fullcc2.5b"),
+            "patrickjohncyh/fashion-clip",
+            "geolocal/StreetCLIP",
+        ),
+    ),
+    tower(
+        "clipseg",
+        "clipseg_vision_model",
+        "ViTImageProcessor",
+        expand_ids("CIDAS/clipseg-{kind}", kind="rd16 rd64 rd64-refined"),
+        ("", "clip."),
+    ),
+    tower(
+        "git",
+        "git_vision_model",
+        "CLIPImageProcessor",
+        (
+            *expand_ids("microsoft/git-{size}", size="base large"),
+            *expand_ids("microsoft/git-{size}-{data}", size="base large", data="coco textcaps vqav2 textvqa"),
+            *expand_ids("microsoft/git-large-r{data}", data="-coco -textcaps"),
+            "microsoft/git-large-r",
+        ),
+        ("git.image_encoder.", "image_encoder."),
+    ),
+    tower(
+        "idefics2",
+        "idefics2_vision",
+        "Idefics2ImageProcessor",
+        (*expand_ids("HuggingFaceM4/idefics2-8b{kind}", kind="-base -chatty"), "HuggingFaceM4/idefics2-8b"),
+        ("model.vision_model.", "vision_model."),
+    ),
+    tower(
+        "idefics3",
+        "idefics3_vision",
+        "Idefics3ImageProcessor",
+        (
+            "HuggingFaceM4/Idefics3-8B-Llama3",
+            "HuggingFaceTB/SmolVLM-Instruct",
+            *expand_ids("HuggingFaceTB/SmolVLM-{size}-Instruct", size="256M 500M"),
+        ),
+        ("model.vision_model.", "vision_model."),
+    ),
+    tower(
+        "instructblip",
+        "instructblip_vision_model",
+        "BlipImageProcessor",
+        expand_ids("Salesforce/instructblip-{kind}", kind="vicuna-7b vicuna-13b flan-t5-xl flan-t5-xxl"),
+    ),
+    tower(
+        "internvl",
+        "internvl_vision",
+        "GotOcr2ImageProcessor",
+        (
+            *expand_ids("OpenGVLab/InternVL3-{size}-hf", size="1B 2B 8B 14B 38B 78B"),
+            *expand_ids("OpenGVLab/InternVL3_5-{size}-HF", size="1B 2B 4B 8B 14B 38B"),
+        ),
+        ("model.vision_tower.", "vision_tower."),
+        typed=True,
+    ),
+    tower(
+        "janus",
+        "janus_vision_model",
+        "JanusImageProcessor",
+        expand_ids("deepseek-community/Janus-{kind}", kind="1.3B Pro-1B Pro-7B"),
+        ("model.", ""),
+    ),
+    tower(
+        "kosmos-2",
+        "kosmos_2_vision_model",
+        "CLIPImageProcessor",
+        ("microsoft/kosmos-2-patch14-224",),
+        ("vision_model.", "model.vision_model."),
+    ),
+    tower(
+        "metaclip_2",
+        "metaclip_2_vision_model",
+        "CLIPImageProcessor",
+        expand_ids("facebook/metaclip-2-worldwide-{kind}", kind="huge-quickgelu huge-378 giant giant-378"),
+    ),
+    tower(
+        "owlv2",
+        "owlv2_vision_model",
+        "Owlv2ImageProcessor",
+        (
+            *expand_ids("google/owlv2-{kind}", kind="base-patch16 large-patch14"),
+            *expand_ids("google/owlv2-{kind}-{tag}", kind="base-patch16 large-patch14", tag="ensemble finetuned"),
+        ),
+        ("", "owlv2."),
+    ),
+    tower(
+        "owlvit",
+        "owlvit_vision_model",
+        "OwlViTImageProcessor",
+        expand_ids("google/owlvit-{kind}", kind="base-patch32 base-patch16 large-patch14"),
+        ("", "owlvit."),
+    ),
+    tower(
+        "sam",
+        "sam_vision_model",
+        "SamImageProcessor",
+        expand_ids("facebook/sam-vit-{size}", size="base large huge"),
+    ),
+    *(
+        tower(
+            model_type,
+            "sam3_vit_model",
+            "Sam3ImageProcessor",
+            ids,
+            prefixes,
+            config_key=f"{outer}backbone_config",
+        )
+        for model_type, outer, prefixes, ids in (
+            ("sam3", "vision_config.", ("vision_encoder.backbone.", "detector_model.vision_encoder.backbone."), ()),
+            ("sam3_tracker", "vision_config.", ("vision_encoder.backbone.",), ()),
+            ("sam3_tracker_video", "vision_config.", ("vision_encoder.backbone.",), ()),
+            (
+                "sam3_video",
+                "detector_config.vision_config.",
+                ("detector_model.vision_encoder.backbone.",),
+                ("facebook/sam3",),
+            ),
+            ("sam3_vision_model", "", ("backbone.", "vision_encoder.backbone."), ()),
+        )
+    ),
+    tower(
+        "sam_hq",
+        "sam_hq_vision_model",
+        "SamImageProcessor",
+        expand_ids("syscv-community/sam-hq-vit-{size}", size="base large huge"),
+    ),
+    tower(
+        "siglip",
+        "siglip_vision_model",
+        "SiglipImageProcessor",
+        (
+            *expand_ids("google/siglip-base-patch16-{size}", size="224 256 256-multilingual 384 512"),
+            *expand_ids("google/siglip-large-patch16-{size}", size="256 384"),
+            *expand_ids("google/siglip-so400m-patch14-{size}", size="224 384"),
+            "google/siglip-so400m-patch16-256-i18n",
+            "google/siglip2-base-patch32-256",
+            *expand_ids("google/siglip2-base-patch16-{size}", size="224 256 384 512"),
+            *expand_ids("google/siglip2-large-patch16-{size}", size="256 384 512"),
+            *expand_ids("google/siglip2-so400m-patch14-{size}", size="224 384"),
+            *expand_ids("google/siglip2-so400m-patch16-{size}", size="256 384 512"),
+            *expand_ids("google/siglip2-giant-opt-patch16-{size}", size="256 384"),
+        ),
+    ),
+    tower(
+        "siglip2",
+        "siglip2_vision_model",
+        "Siglip2ImageProcessor",
+        expand_ids("google/siglip2-{size}-patch16-naflex", size="base so400m"),
+    ),
+    tower(
+        "smolvlm",
+        "smolvlm_vision",
+        "SmolVLMImageProcessor",
+        expand_ids("HuggingFaceTB/SmolVLM2-{kind}-Instruct", kind="2.2B 256M-Video 500M-Video"),
+        ("model.vision_model.", "vision_model."),
+    ),
+)
+
+COMPOSITES = tuple(sorted((*DETECTORS, *TOWERS), key=attrgetter("model_type")))
 
 
 def composites() -> Iterator[Composite]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnsupportedModel, UsageError, did_you_mean
@@ -67,6 +68,146 @@ def import_object(path: str) -> Any:
     """The object at `package.module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
+
+
+def plain_vit(
+    model_type: str,
+    stem: str,
+    prefixes: tuple[str, ...] = ("",),
+    ids: tuple[str, ...] = (),
+    processor: str = "ViTImageProcessor",
+    pixels: Mapping[str, tuple[float, float, float]] = MappingProxyType({}),
+) -> Family:
+    """The row of a plain ViT: they share their modules, and most use their image processor's own mean and std."""
+    config = f"backbone_cli.configs.plain_vit:{stem}Config"
+    return Family(model_type, stem, prefixes, ids, processor, pixels, module="vit_models", config=config)
+
+
+# A vision part saved alone, by any version of transformers.
+VISION_MODEL = ("", "vision_model.")
+
+# Plain ViTs that transformers has no backbone class for. The ids of those that come with a text part, or are part of a
+# larger model, are in the rows of `composites.py`.
+PLAIN_VITS = (
+    plain_vit("aimv2_vision_model", "Aimv2Vision", processor="CLIPImageProcessor"),
+    plain_vit("altclip_vision_model", "AltCLIPVision", VISION_MODEL, processor="CLIPImageProcessor"),
+    plain_vit("blip_2_vision_model", "Blip2Vision", VISION_MODEL, processor="BlipImageProcessor"),
+    plain_vit("blip_vision_model", "BlipVision", VISION_MODEL, processor="BlipImageProcessor"),
+    plain_vit("chinese_clip_vision_model", "ChineseCLIPVision", VISION_MODEL, processor="ChineseCLIPImageProcessor"),
+    plain_vit("clip_vision_model", "CLIPVision", VISION_MODEL, processor="CLIPImageProcessor"),
+    plain_vit("clipseg_vision_model", "CLIPSegVision", VISION_MODEL, pixels=IMAGENET),
+    Family(
+        "data2vec-vision",
+        "Data2VecVision",
+        prefixes=("", "data2vec_vision."),
+        ids=tuple(f"facebook/data2vec-vision-{size}{head}" for size in ("base", "large") for head in ("", "-ft1k")),
+        processor="BeitImageProcessor",
+        pixels=HALVES,
+        module="beit",
+        config="backbone_cli.configs.beit:Data2VecVisionConfig",
+    ),
+    plain_vit(
+        "deit",
+        "DeiT",
+        ("", "deit."),
+        ids=(
+            "facebook/deit-tiny-distilled-patch16-224",
+            "facebook/deit-small-distilled-patch16-224",
+            "facebook/deit-base-distilled-patch16-224",
+            "facebook/deit-base-distilled-patch16-384",
+        ),
+        processor="DeiTImageProcessor",
+        pixels=IMAGENET,
+    ),
+    plain_vit("git_vision_model", "GitVision", processor="CLIPImageProcessor"),
+    plain_vit("idefics2_vision", "Idefics2Vision", processor="Idefics2ImageProcessor"),
+    plain_vit("idefics3_vision", "Idefics3Vision", processor="SiglipImageProcessor"),
+    plain_vit(
+        "ijepa",
+        "IJepa",
+        ("", "ijepa."),
+        ids=tuple(f"facebook/ijepa_{kind}" for kind in ("vith14_1k", "vith14_22k", "vith16_1k", "vitg16_22k")),
+        pixels=IMAGENET,
+    ),
+    plain_vit("instructblip_vision_model", "InstructBlipVision", VISION_MODEL, processor="BlipImageProcessor"),
+    plain_vit("internvl_vision", "InternVLVision", processor="GotOcr2ImageProcessor", pixels=IMAGENET),
+    plain_vit("janus_vision_model", "JanusVision", VISION_MODEL, processor="JanusImageProcessor"),
+    plain_vit("kosmos_2_vision_model", "Kosmos2Vision", processor="CLIPImageProcessor"),
+    plain_vit("metaclip_2_vision_model", "MetaClip2Vision", VISION_MODEL, processor="CLIPImageProcessor"),
+    plain_vit(
+        "mlcd_vision_model",
+        "MLCDVision",
+        VISION_MODEL,
+        ids=("DeepGlint-AI/mlcd-vit-bigG-patch14-336", "DeepGlint-AI/mlcd-vit-bigG-patch14-448"),
+        processor="CLIPImageProcessor",
+    ),
+    plain_vit("owlv2_vision_model", "Owlv2Vision", processor="Owlv2ImageProcessor"),
+    plain_vit("owlvit_vision_model", "OwlViTVision", processor="OwlViTImageProcessor"),
+    plain_vit("radio", "Radio", ("", "model."), ids=("nvidia/C-RADIOv4-H",), processor="CLIPImageProcessor"),
+    *(
+        Family(
+            model_type,
+            stem,
+            prefixes,
+            processor=processor,
+            module="sam",
+            config=f"backbone_cli.configs.sam:{stem}Config",
+        )
+        for model_type, stem, prefixes, processor in (
+            ("sam3_vit_model", "Sam3ViT", ("",), "Sam3ImageProcessor"),
+            ("sam_hq_vision_model", "SamHQVision", ("",), "SamImageProcessor"),
+            ("sam_vision_model", "SamVision", ("",), "SamImageProcessor"),
+        )
+    ),
+    plain_vit("siglip2_vision_model", "Siglip2Vision", VISION_MODEL, processor="Siglip2ImageProcessor"),
+    plain_vit("siglip_vision_model", "SiglipVision", VISION_MODEL, processor="SiglipImageProcessor"),
+    plain_vit("smolvlm_vision", "SmolVLMVision", processor="SiglipImageProcessor"),
+    plain_vit(
+        "vit",
+        "ViT",
+        ("", "vit."),
+        ids=(
+            "google/vit-base-patch16-224",
+            "google/vit-base-patch16-224-in21k",
+            "google/vit-base-patch16-384",
+            "google/vit-base-patch32-224-in21k",
+            "google/vit-base-patch32-384",
+            "google/vit-large-patch16-224",
+            "google/vit-large-patch16-224-in21k",
+            "google/vit-large-patch16-384",
+            "google/vit-large-patch32-224-in21k",
+            "google/vit-large-patch32-384",
+            "google/vit-huge-patch14-224-in21k",
+            *(f"facebook/dino-{size}" for size in ("vits16", "vits8", "vitb16", "vitb8")),
+            *(f"facebook/deit-{size}-patch16-224" for size in ("tiny", "small", "base")),
+            "facebook/deit-base-patch16-384",
+            "WinKawaks/vit-tiny-patch16-224",
+            "WinKawaks/vit-small-patch16-224",
+        ),
+        pixels=HALVES,
+    ),
+    plain_vit(
+        "vit_mae",
+        "ViTMAE",
+        ("", "vit."),
+        ids=tuple(f"facebook/vit-mae-{size}" for size in ("base", "large", "huge")),
+        pixels=IMAGENET,
+    ),
+    plain_vit(
+        "vit_msn",
+        "ViTMSN",
+        ("", "vit."),
+        ids=tuple(f"facebook/vit-msn-{size}" for size in ("small", "base", "base-4", "large", "large-7")),
+        pixels=IMAGENET,
+    ),
+    plain_vit(
+        "yolos",
+        "Yolos",
+        ("", "vit."),
+        ids=tuple(f"hustvl/yolos-{size}" for size in ("tiny", "small", "small-300", "small-dwr", "base")),
+        processor="YolosImageProcessor",
+    ),
+)
 
 
 FAMILIES = (
@@ -169,6 +310,7 @@ FAMILIES = (
             *(f"facebook/dinov2-{size}-imagenet1k-1-layer" for size in ("small", "base", "large", "giant")),
         ),
         processor="BitImageProcessor",
+        module="vit_models",
     ),
     Family(
         "dinov2_with_registers",
@@ -180,7 +322,7 @@ FAMILIES = (
             for head in ("", "-imagenet1k-1-layer")
         ),
         processor="BitImageProcessor",
-        module="dinov2",
+        module="vit_models",
     ),
     Family(
         "dinov3_convnext",
@@ -294,6 +436,7 @@ FAMILIES = (
         processor="VitPoseImageProcessor",
         config="backbone_cli.configs.vitpose_backbone:VitPoseBackboneConfig",
     ),
+    *PLAIN_VITS,
 )
 
 
@@ -359,9 +502,6 @@ def families() -> Iterator[Family]:
 
 # Model types without a backbone class, and a pattern for similar timm models.
 ONLY_IN_TIMM = {
-    "clip": "vit_*clip*",
-    "clip_vision_model": "vit_*clip*",
-    "deit": "deit*",
     "efficientnet": "*efficientnet*",
     "levit": "levit*",
     "mobilenet_v1": "mobilenetv1*",
@@ -370,13 +510,6 @@ ONLY_IN_TIMM = {
     "mobilevitv2": "mobilevitv2*",
     "poolformer": "poolformer*",
     "regnet": "regnet*",
-    "sam": "samvit*",
-    "siglip": "vit_*siglip*",
-    "siglip2": "vit_*siglip*",
-    "siglip_vision_model": "vit_*siglip*",
-    "vit": "vit_*",
-    "vit_mae": "vit_*",
-    "vit_msn": "vit_*",
 }
 
 

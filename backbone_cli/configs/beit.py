@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .fields import bounded
 from .plain import PlainConfig
@@ -49,3 +50,25 @@ class BeitConfig(PlainConfig):
     def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         rows, cols = self.patch_grid(height, width)
         return [(int(rows * scale), int(cols * scale)) for scale in self.scales]
+
+
+@dataclass(kw_only=True)
+class Data2VecVisionConfig(BeitConfig):
+    """data2vec's image encoder (Baevski et al. 2022): BEiT with a final norm, unless it pools the mean."""
+
+    model_type: ClassVar[str] = "data2vec-vision"
+    aliases: ClassVar = {}
+    supported: ClassVar = {"add_fpn": (False,)}
+    map_description: ClassVar[str] = (
+        "each block's patch tokens, normed by the model's last LayerNorm (if it has one) unless the config says not to"
+    )
+
+    use_mean_pooling: bool = True
+    apply_layernorm: bool = True
+
+    @classmethod
+    def from_dict(cls, raw_config: Mapping[str, Any], **overrides: Any) -> Data2VecVisionConfig:
+        """In files that transformers wrote, `out_indices` are what a segmentation head takes."""
+        if "stage_names" not in raw_config:
+            raw_config = {key: value for key, value in raw_config.items() if key != "out_indices"}
+        return super().from_dict(raw_config, **overrides)

@@ -1,4 +1,7 @@
-"""DINOv2 with registers: extra tokens that belong to no patch and keep the maps free of outliers."""
+"""DINOv2 with registers (Darcet et al. 2023, arXiv 2309.16588): extra tokens that belong to no patch.
+
+Attention stores there what it would otherwise put into uninformative patches.
+"""
 
 from __future__ import annotations
 

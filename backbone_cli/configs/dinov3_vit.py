@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .fields import bounded
-from .plain import PlainConfig
+from .plain import RotaryConfig
 
 
 @dataclass(kw_only=True)
-class DINOv3ViTConfig(PlainConfig):
+class DINOv3ViTConfig(RotaryConfig):
     model_type: ClassVar[str] = "dinov3_vit"
     keeps_prefix_tokens: ClassVar[bool] = False
     map_description: ClassVar[str] = (
@@ -30,15 +30,6 @@ class DINOv3ViTConfig(PlainConfig):
     use_gated_mlp: bool = False
     num_register_tokens: int = bounded(0, least=0)
     apply_layernorm: bool = True
-
-    def check(self) -> None:
-        super().check()
-        if self.head_dim % 4:
-            raise ValueError(f"a head has {self.head_dim} channels; rotary positions on two axes need a multiple of 4.")
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
 
     @property
     def num_prefix_tokens(self) -> int:

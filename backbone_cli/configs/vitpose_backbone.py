@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..errors import UsageError
 from .fields import IntOrPair, bounded, pair
 from .plain import PlainConfig
 
@@ -38,15 +37,10 @@ class VitPoseBackboneConfig(PlainConfig):
     def num_prefix_tokens(self) -> int:
         return 0
 
+    @property
+    def takes_any_size(self) -> bool:
+        return False
+
     def patch_grid(self, height: int, width: int) -> tuple[int, int]:
         rows, cols = pair(self.patch_size)
         return (height + 2 * PADDING) // rows, (width + 2 * PADDING) // cols
-
-    def map_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        self.check_size(height, width)
-        return super().map_sizes(height, width)
-
-    def check_size(self, height: int, width: int) -> None:
-        """Raise UsageError for any image size but the model's own: its positions can't be resized."""
-        if (height, width) != (own := self.default_size()):
-            raise UsageError(f"ViTPose takes images of {own[0]}x{own[1]} pixels, not of {height}x{width}.")

@@ -81,7 +81,12 @@ CLASSES: Mapping[str, Row] = {
     "EfficientNetImageProcessor": row(
         square(346), BICUBIC, do_center_crop=False, crop_size=square(289), rescale_offset=False, include_top=True
     ),
+    "GotOcr2ImageProcessor": row(square(384), BICUBIC, **CLIP, do_convert_rgb=True),
     "GroundingDinoImageProcessor": DETR,
+    "Idefics2ImageProcessor": row(
+        {"shortest_edge": 378, "longest_edge": 980}, BILINEAR, **SHORTEST, do_convert_rgb=True
+    ),
+    "JanusImageProcessor": row(square(384), BICUBIC, **CLIP, do_pad=True, min_size=14),
     "LevitImageProcessor": row({"shortest_edge": 224}, BICUBIC, **SHORTEST, **IMAGENET, **crop(224), **NO_PAD),
     "Mask2FormerImageProcessor": MASKFORMER,
     "MaskFormerImageProcessor": MASKFORMER,
@@ -101,6 +106,8 @@ CLASSES: Mapping[str, Row] = {
     "OwlViTImageProcessor": row(
         square(768), BICUBIC, **CLIP, **NO_PAD, do_center_crop=False, crop_size=square(768), do_convert_rgb=True
     ),
+    # It pads to a square before it resizes.
+    "Owlv2ImageProcessor": row(square(960), BILINEAR, **CLIP, do_pad=True, do_convert_rgb=True),
     "PPDocLayoutV2ImageProcessor": DOC_LAYOUT,
     "PPDocLayoutV3ImageProcessor": DOC_LAYOUT,
     "PPDocLayoutV4ImageProcessor": DOC_LAYOUT,
@@ -112,6 +119,7 @@ CLASSES: Mapping[str, Row] = {
     "RTDetrImageProcessor": row(
         square(640), BILINEAR, **SHORTEST, **IMAGENET, do_normalize=False, do_pad=False, pad_size=None
     ),
+    "Sam3ImageProcessor": row(square(1008), BILINEAR, **PLAIN, do_convert_rgb=True),
     "SamImageProcessor": row(
         {"longest_edge": 1024},
         BILINEAR,
@@ -122,10 +130,12 @@ CLASSES: Mapping[str, Row] = {
         do_convert_rgb=True,
     ),
     "SegformerImageProcessor": row(square(512), BILINEAR, **IMAGENET),
+    "Siglip2ImageProcessor": row(None, BILINEAR, patch_size=16, max_num_patches=256),
     "SiglipImageProcessor": row(square(224), BICUBIC, **SHORTEST, **PLAIN, do_convert_rgb=True),
     "ViTImageProcessor": row(square(224), BILINEAR, **PLAIN),
     # The class crops people by their boxes; here the only box is the image.
     "VitPoseImageProcessor": row({"height": 256, "width": 192}, BILINEAR, **IMAGENET),
+    "YolosImageProcessor": DETR,
     "ZoeDepthImageProcessor": row(
         {"height": 384, "width": 512}, BILINEAR, do_pad=True, keep_aspect_ratio=True, ensure_multiple_of=1 / 32
     ),
@@ -141,20 +151,23 @@ UNKNOWN: Row = row(None, BILINEAR, **PLAIN, do_resize=False, do_rescale=False, d
 REFUSED = {
     "CHMv2ImageProcessor",
     "DepthProImageProcessor",
+    "Idefics3ImageProcessor",
     "Inkling2ImageProcessor",
-    "Owlv2ImageProcessor",
     "PPOCRV5ServerDetImageProcessor",
     "PPOCRV5ServerRecImageProcessor",
     "PerceiverImageProcessor",
     "RfDetrImageProcessor",
+    "SmolVLMImageProcessor",
     "Tipsv2DptImageProcessor",
     "Tipsv2ImageProcessor",
     "TvpImageProcessor",
     "UVDocImageProcessor",
     "VideoLlavaImageProcessor",
     "VitMatteImageProcessor",
-    "YolosImageProcessor",
 }
+
+# Switches that make several images of one.
+SPLITTING = ("crop_to_patches", "do_image_splitting")
 
 # Keys that don't affect the pixels of a single image.
 IGNORED_KEYS = {

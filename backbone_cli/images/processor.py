@@ -21,7 +21,7 @@ from .decode import decode, to_rgb
 from .defaults import LOADING_KEYWORDS, NO_EFFECT_KEYWORDS
 from .lookup import look_up
 from .settings import ProcessorSettings
-from .sizes import DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS, FLOATING, ZOEDEPTH, Size
+from .sizes import DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS, FLOATING, OWLV2, TORCH_BYTES, ZOEDEPTH, Size
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -63,7 +63,9 @@ class ImageProcessor(ProcessorSettings):
         pixels = np.array(image)
         if self.do_flip_channel_order:
             pixels = np.ascontiguousarray(pixels[..., ::-1])
-        padding = self.padding(image.height, image.width)
+        if self.squared(*image.size) != image.size:
+            pixels = pad_to_square(pixels, self.image_mean)
+        padding = self.padding(*pixels.shape[:2])
         if np.any(padding):
             return np.pad(self.normalize(pixels[None])[0], ((0, 0), *padding))
         return pixels
@@ -73,11 +75,13 @@ class ImageProcessor(ProcessorSettings):
         from .torch_ops import rescale, resize
 
         kind = self.image_processor_type
+        if kind == OWLV2:
+            return self.scale(resize_like_scipy(self.rescale(image), size, self.do_pad, self.do_resize))
         pixels: Any = np.ascontiguousarray(image.transpose(2, 0, 1))
         if kind == ZOEDEPTH:
             (rows, columns), pixels = self.reflection_padding(*pixels.shape[1:]), self.rescale(pixels)
             pixels = np.pad(pixels, ((0, 0), (rows, rows), (columns, columns)), mode="reflect")
-        elif self.do_rescale and kind not in DOC_LAYOUT_BYTES:
+        elif self.do_rescale and kind not in TORCH_BYTES:
             pixels = rescale(pixels, self.rescale_factor)
         antialias = kind not in (ZOEDEPTH, *DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS)
         pixels = resize(pixels, size, self.resample, antialias=antialias, align_corners=kind == ZOEDEPTH)
@@ -87,7 +91,7 @@ class ImageProcessor(ProcessorSettings):
         for height, width in self.crops():
             pixels = crop_like_torchvision(pixels, height, width)
         pixels = pixels.astype(np.float32)
-        pixels = self.rescale_and_scale(pixels) if kind in DOC_LAYOUT_BYTES else self.scale(pixels)
+        pixels = self.rescale_and_scale(pixels) if kind in TORCH_BYTES else self.scale(pixels)
         return np.pad(pixels, ((0, 0), *self.padding(*pixels.shape[1:])))
 
     def normalize(self, batch: Bytes | Floats) -> Floats:
@@ -249,6 +253,36 @@ def crop_like_pillow(pixels: npt.NDArray[Any], size: Size) -> npt.NDArray[Any]:
     pixels = np.pad(pixels, (*((more - more // 2, more // 2) for more in beyond), (0, 0)))
     top, left = ((side - wanted) // 2 for wanted, side in zip(size, pixels.shape, strict=False))
     return pixels[top : top + size[0], left : left + size[1]]
+
+
+def pad_to_square(pixels: Bytes, mean: float | tuple[float, ...] | None) -> Bytes:
+    """Pad (H, W, 3) around the image with its mean color."""
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    color = np.broadcast_to((np.array(0.5 if mean is None else mean) * 255).astype(np.uint8), 3)
+    square = np.tile(color, (side, side, 1))
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return square
+
+
+def resize_like_scipy(pixels: npt.NDArray[Any], size: Size, pad: bool, resize: bool) -> Floats:
+    """(H, W, 3) padded with zeros to a square, smoothed and resized, as scikit-image does: (3, H, W)."""
+    try:
+        from scipy import ndimage
+    except ImportError as error:
+        raise UnsupportedModel(
+            f"{OWLV2} resizes with scipy, which is missing. Install it with `pip install 'backbone-cli[owlv2]'`."
+        ) from error
+    if pad:
+        side = max(pixels.shape[:2])
+        pixels = np.pad(pixels, ((0, side - pixels.shape[0]), (0, side - pixels.shape[1]), (0, 0)))
+    if resize:
+        factors = np.divide(pixels.shape, (*size, 3))
+        smooth = ndimage.gaussian_filter(pixels, np.maximum(0, (factors - 1) / 2), cval=0, mode="mirror")
+        resized = ndimage.zoom(smooth, list(1 / factors), order=1, mode="mirror", cval=0, grid_mode=True)
+        pixels = np.clip(resized, pixels.min(), pixels.max())
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
 def crop_like_torchvision(pixels: Floats, height: int, width: int) -> Floats:

@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 
 from ..errors import ImageError, UnsupportedModel
 from ..hub import write_json
-from .defaults import BICUBIC, BILINEAR, CLASSES, DETR, IGNORED_KEYS, MASKFORMER, REFUSED, UNKNOWN, Row
+from .defaults import BICUBIC, BILINEAR, CLASSES, DETR, IGNORED_KEYS, MASKFORMER, REFUSED, SPLITTING, UNKNOWN, Row
 from .sizes import (
     CONVNEXT,
     DPT_LIKE,
     FLOATING,
+    JANUS,
     MAX_PIXELS,
+    OWLV2,
+    PADS_FIRST,
     RESIZABLE,
     RESIZE,
     ZOEDEPTH,
@@ -62,14 +65,19 @@ class ProcessorSettings:
     do_pad: bool = False
     pad_size: dict[str, int] | None = None
     do_convert_rgb: bool = False
+    min_size: int = 0
+    patch_size: int = 0
+    max_num_patches: int = 0
 
     def __post_init__(self) -> None:
-        if self.do_resize and not (self.size and set(self.size) in RESIZABLE):
+        if self.do_resize and not (self.size and set(self.size) in RESIZABLE) and not self.max_num_patches:
             raise ValueError(f"images can't be resized to a size of {self.size}")
         if self.do_center_crop and set(self.crop_size or ()) != {"height", "width"}:
             raise ValueError(f"images can't be cropped to a size of {self.crop_size}")
         if self.pad_size and set(self.pad_size) != {"height", "width"}:
             raise ValueError(f"images can't be padded to a size of {self.pad_size}")
+        if self.max_num_patches and not (isinstance(self.patch_size, int) and self.patch_size >= 1):
+            raise ValueError(f"patch_size is {self.patch_size!r}")
         for size in (self.size, self.crop_size, self.pad_size):
             if size and min(size.values()) < 1:
                 raise ValueError(f"a size of {size} has no pixels")
@@ -126,6 +134,13 @@ class ProcessorSettings:
             return (vertical // 2, vertical - vertical // 2), (horizontal // 2, horizontal - horizontal // 2)
         return (0, 0), (0, 0)
 
+    def squared(self, height: int, width: int) -> Size:
+        """The size of a resized image after padding to a square, as Janus and OWLv2 do."""
+        pads = self.image_processor_type == JANUS or (self.image_processor_type == OWLV2 and not self.do_resize)
+        if pads and self.do_pad:
+            return max(height, width), max(height, width)
+        return height, width
+
     def reflection_padding(self, height: int, width: int) -> Size:
         """Rows and columns of reflection padding at each edge before resizing; ZoeDepth only."""
         if self.do_pad and self.image_processor_type == ZOEDEPTH:
@@ -151,7 +166,7 @@ class ProcessorSettings:
 
     def output_size(self, height: int, width: int) -> Size:
         """The size of the processed image, for an image of this size."""
-        height, width = [self.resize_target(height, width), *self.crops()][-1]
+        height, width = [self.squared(*self.resize_target(height, width)), *self.crops()][-1]
         (top, bottom), (left, right) = self.padding(height, width)
         return height + top + bottom, width + left + right
 
@@ -161,7 +176,9 @@ class ProcessorSettings:
         if self.do_pad and self.pad_size:
             return as_pair(self.pad_size)
         # A resize that keeps the aspect ratio can't bring these three to one size.
-        outcomes = {[self.resized(*probe), *self.crops()][-1] for probe in ((1000, 1), (1, 1000), (640, 480))}
+        outcomes = {
+            [self.squared(*self.resized(*probe)), *self.crops()][-1] for probe in ((1000, 1), (1, 1000), (640, 480))
+        }
         if len(outcomes) > 1:
             return None
         (height, width) = outcomes.pop()
@@ -182,7 +199,7 @@ class ProcessorSettings:
         A processor that resizes and then crops still does: the resize is scaled like the crop. If the crop isn't
         square, the image keeps its aspect ratio and covers the crop. Any other processor resizes to the size.
         """
-        changed: dict[str, Any] = {"do_pad": self.do_pad and self.image_processor_type == ZOEDEPTH}
+        changed: dict[str, Any] = {"do_pad": self.do_pad and self.image_processor_type in PADS_FIRST}
         if self.image_processor_type == CONVNEXT:
             changed |= {"do_resize": True, "size": to_size_dict(size), "do_center_crop": False}
         elif self.do_center_crop and self.crop_size:
@@ -196,7 +213,8 @@ class ProcessorSettings:
                 "keep_aspect_ratio": False,
                 "ensure_multiple_of": 1,
             }
-            changed |= {"size_divisor": 1 if self.size_divisor else None}
+            changed |= {"size_divisor": 1 if self.size_divisor else None, "max_num_patches": 0}
+            changed |= {"min_size": min(size) if self.min_size else 0}
         return dataclasses.replace(self, **changed)
 
     # --- reading and writing --------------------------------------------------------------------------------
@@ -254,6 +272,12 @@ def parse_settings(raw_config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if row is None:
         row = UNKNOWN
         check_unknown(raw_config, kind)
+    for key in SPLITTING:
+        if raw_config.get(key):
+            raise UnsupportedModel(
+                f"The image processor {kind} makes several images of one, which is not supported."
+                f" Set {key} to false in preprocessor_config.json."
+            )
     if isinstance(rescale := raw_config.get("rescale"), bool):  # in early OWL-ViT configs
         raw_config = {"do_rescale": rescale, **raw_config}
     values = row | {

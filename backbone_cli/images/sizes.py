@@ -20,8 +20,15 @@ ZOEDEPTH = "ZoeDepthImageProcessor"
 DPT_LIKE = ("DPTImageProcessor", "PromptDepthAnythingImageProcessor")
 DOC_LAYOUT_BYTES = ("PPDocLayoutV2ImageProcessor", "PPDocLayoutV3ImageProcessor")
 DOC_LAYOUT_FLOATS = "PPDocLayoutV4ImageProcessor"
-FLOATING = ("DINOv3ViTImageProcessor", ZOEDEPTH, *DOC_LAYOUT_BYTES, DOC_LAYOUT_FLOATS)
-"""Classes that resize as torch does, most of them after rescaling to floats; all others resize as Pillow does."""
+TORCH_BYTES = (*DOC_LAYOUT_BYTES, "Sam3ImageProcessor")
+OWLV2 = "Owlv2ImageProcessor"
+JANUS = "JanusImageProcessor"
+FLOATING = ("DINOv3ViTImageProcessor", OWLV2, ZOEDEPTH, *TORCH_BYTES, DOC_LAYOUT_FLOATS)
+"""Classes that resize as torch (OWLv2's: as scipy) does, most of them after rescaling to floats; all others resize as
+Pillow does."""
+
+PADS_FIRST = (OWLV2, ZOEDEPTH)
+"""Classes that pad before they resize."""
 
 RESIZABLE = (
     {"height", "width"},
@@ -124,12 +131,62 @@ def resize_divisible(settings: ProcessorSettings, height: int, width: int) -> Si
     return math.ceil(h / unit) * unit, math.ceil(w / unit) * unit
 
 
+def resize_yolos(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """As DETR, then down to whole patches, which have 16 pixels whatever the model says."""
+    h, w = resize_by_keys(settings, height, width)
+    return (h - h % 16, w - w % 16) if "longest_edge" in (settings.size or {}) else (h, w)
+
+
+def resize_idefics2(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """The longer edge becomes the longest at most, then each edge the shortest at least."""
+    if "longest_edge" not in (settings.size or {}):
+        return resize_by_keys(settings, height, width)
+    short, longest = (settings.size or {})["shortest_edge"], (settings.size or {})["longest_edge"]
+    ratio = width / height
+    if width >= height and width > longest:
+        height, width = int(longest / ratio), longest
+    elif height > width and height > longest:
+        height, width = longest, int(longest * ratio)
+    return max(height, short), max(width, short)
+
+
+def resize_janus(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """The longer edge becomes the size's, the shorter one `min_size` at least."""
+    h, w = as_pair(settings.size or {})
+    if h != w:  # only `with_size` makes such a size
+        return h, w
+    scale = h / max(height, width)
+    return max(round(height * scale), settings.min_size), max(round(width * scale), settings.min_size)
+
+
+def resize_naflex(settings: ProcessorSettings, height: int, width: int) -> Size:
+    """The largest size of whole patches that has at most `max_num_patches` of them, found by bisection as published."""
+    patch, most = settings.patch_size, settings.max_num_patches
+    if not most:  # only after `with_size`
+        return resize_by_keys(settings, height, width)
+
+    def scaled(scale: float) -> Size:
+        h, w = (max(patch, math.ceil(side * scale / patch) * patch) for side in (height, width))
+        return h, w
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:
+        middle = (low + high) / 2
+        h, w = scaled(middle)
+        low, high = (middle, high) if (h / patch) * (w / patch) <= most else (low, middle)
+    return scaled(low)
+
+
 RESIZE: Mapping[str, Callable[[ProcessorSettings, int, int], Size]] = {
     CONVNEXT: resize_convnext,
+    "Idefics2ImageProcessor": resize_idefics2,
+    JANUS: resize_janus,
     "LevitImageProcessor": resize_levit,
     "Mask2FormerImageProcessor": resize_divisible,
     "MaskFormerImageProcessor": resize_divisible,
     "PoolFormerImageProcessor": resize_poolformer,
+    "Siglip2ImageProcessor": resize_naflex,
+    "YolosImageProcessor": resize_yolos,
     **dict.fromkeys((*DPT_LIKE, ZOEDEPTH), resize_to_multiple),
 }
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..configs.beit import BeitConfig
+from ..configs.beit import BeitConfig, Data2VecVisionConfig
 from ..configs.fields import pair
 from ..errors import StageError
 from .base import Backbone, Names
@@ -70,6 +70,23 @@ class BeitBackbone(Backbone):
 
     def optional_tensors(self) -> Mapping[str, float]:
         return KEY_BIAS
+
+
+class Data2VecVisionBackbone(BeitBackbone):
+    """data2vec's image encoder (Baevski et al. 2022, arXiv 2202.03555)."""
+
+    config: Data2VecVisionConfig
+
+    def __init__(self, config: Data2VecVisionConfig) -> None:
+        super().__init__(config)
+        normed = config.apply_layernorm and not config.use_mean_pooling
+        self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps) if normed else nn.Identity()
+
+    def feature_map(self, index: int, state: Tensor, size: tuple[int, int]) -> Tensor:
+        return super().feature_map(index, self.norm(state), size)
+
+    def class_token(self, index: int, state: Tensor) -> Tensor:
+        return self.norm(state[:, 0])
 
 
 class Embed(nn.Module):
@@ -169,6 +186,7 @@ NAMES: Names = {
     "layers.*.mlp.fc1": f"{LAYER}.intermediate.dense",
     "layers.*.mlp.fc2": f"{LAYER}.output.dense",
     "layers.*.scale2.weight": f"{LAYER}.lambda_2",
+    "norm": "layernorm",
     "pyramid.0.*": "fpn1.*",
     "pyramid.1.*": "fpn2.*",
 }

@@ -21,12 +21,11 @@ from .base import Backbone, Names
 from .layers import (
     GatedMlp,
     Mlp,
+    RotaryAttention,
     ViTBlock,
     channels_last,
-    join_heads,
     prepend_tokens,
     size_cached,
-    split_heads,
     token_map,
 )
 
@@ -46,7 +45,7 @@ class DINOv3ViTBackbone(Backbone):
         yield x
         grid = self.config.patch_grid(pixels.shape[-2], pixels.shape[-1])
         angles = rotation(
-            grid, self.config.head_dim, self.config.rope_theta, self.config.num_prefix_tokens, x.device, x.dtype
+            grid, self.config.head_dim, self.config.theta, self.config.num_prefix_tokens, x.device, x.dtype
         )
         for layer in self.layers:
             x = layer(x, *angles)
@@ -91,28 +90,9 @@ class Embed(nn.Module):
 def block(config: DINOv3ViTConfig) -> ViTBlock:
     dim, hidden = config.hidden_size, config.intermediate_size
     mlp = (GatedMlp if config.use_gated_mlp else Mlp)(dim, hidden, config.hidden_act, config.mlp_bias)
-    return ViTBlock(dim, config.layer_norm_eps, RotaryAttention(config), mlp, scaled=True)
-
-
-class RotaryAttention(nn.Module):
-    """Attention with rotary positions: queries and keys of patches are rotated by their angles."""
-
-    def __init__(self, config: DINOv3ViTConfig) -> None:
-        super().__init__()
-        dim, self.heads = config.hidden_size, config.num_attention_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=config.query_bias or config.key_bias or config.value_bias)
-        self.proj = nn.Linear(dim, dim, bias=config.proj_bias)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # B N C
-        qkv = split_heads(self.qkv(x), self.heads)  # 3 B heads N D
-        q, k = qkv[:2] * cos + rotate_half(qkv[:2]) * sin
-        return self.proj(join_heads(F.scaled_dot_product_attention(q, k, qkv[2])))
-
-
-def rotate_half(x: Tensor) -> Tensor:
-    """Rotate channel pairs (i, i + D/2) by a right angle."""
-    first, second = x.chunk(2, -1)
-    return torch.cat([-second, first], -1)
+    qkv_bias = config.query_bias or config.key_bias or config.value_bias
+    attn = RotaryAttention(dim, config.num_attention_heads, qkv_bias, config.proj_bias)
+    return ViTBlock(dim, config.layer_norm_eps, attn, mlp, scaled=True)
 
 
 @size_cached

@@ -17,6 +17,8 @@ from ..errors import UnsupportedModel, did_you_mean
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Norm = type[nn.LayerNorm] | type[nn.RMSNorm]
+
 
 class Pointwise(nn.Module):
     """An activation that torch has no module for."""
@@ -109,15 +111,24 @@ class GatedMlp(nn.Module):
 class Attention(nn.Module):
     """Attention between all tokens, with an optional bias (1 heads N N) on the scores."""
 
-    def __init__(self, dim: int, heads: int, qkv_bias: bool = True) -> None:
+    def __init__(self, dim: int, heads: int, qkv_bias: bool = True, proj_bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim, qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim, proj_bias)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:  # B N C
         q, k, v = split_heads(self.qkv(x), self.heads)
         return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v, bias)))
+
+
+class RotaryAttention(Attention):
+    """Attention with rotary positions: queries and keys are rotated by their tokens' angles."""
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # type: ignore[override]  # B N C, N D, N D
+        qkv = split_heads(self.qkv(x), self.heads)  # 3 B heads N D
+        q, k = qkv[:2] * cos + rotate_half(qkv[:2]) * sin
+        return self.proj(join_heads(F.scaled_dot_product_attention(q, k, qkv[2])))
 
 
 class StageNorms(nn.ModuleDict):
@@ -144,12 +155,14 @@ class LayerScale(nn.Module):
 class ViTBlock(nn.Module):
     """Pre-norm attention and MLP, each added to its input, optionally after a layer scale."""
 
-    def __init__(self, dim: int, eps: float, attn: nn.Module, mlp: nn.Module, scaled: bool) -> None:
+    def __init__(
+        self, dim: int, eps: float, attn: nn.Module, mlp: nn.Module, scaled: bool, norm: Norm = nn.LayerNorm
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps)
+        self.norm1 = norm(dim, eps)
         self.attn = attn
         self.scale1 = LayerScale(dim) if scaled else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim, eps)
+        self.norm2 = norm(dim, eps)
         self.mlp = mlp
         self.scale2 = LayerScale(dim) if scaled else nn.Identity()
 
@@ -173,6 +186,12 @@ def join_heads(x: Tensor) -> Tensor:
     return x.flatten(2)
 
 
+def rotate_half(x: Tensor) -> Tensor:
+    """Rotate channel pairs (i, i + D/2) by a right angle."""
+    first, second = x.chunk(2, -1)
+    return torch.cat([-second, first], -1)
+
+
 def prepend_tokens(patches: Tensor, *prefix: Tensor) -> Tensor:
     """Prefix tokens shared by all images (1 n C), then each image's patches (B N C)."""
     return torch.cat([*(tokens.expand(patches.shape[0], -1, -1) for tokens in prefix), patches], 1)
@@ -180,9 +199,10 @@ def prepend_tokens(patches: Tensor, *prefix: Tensor) -> Tensor:
 
 def token_map(tokens: Tensor, config: PlainConfig, size: tuple[int, int]) -> Tensor:
     """The patch tokens of a plain ViT (B N C) as a map (B C H W), for pixels of this size."""
-    if config.reshape_hidden_states:
-        return channels_first(tokens[:, config.num_prefix_tokens :].unflatten(1, config.patch_grid(*size)))
-    return tokens if config.keeps_prefix_tokens else tokens[:, config.num_prefix_tokens :]
+    if config.keeps_prefix_tokens and not config.reshape_hidden_states:
+        return tokens
+    patches = tokens[:, config.num_prefix_tokens : tokens.shape[1] - config.num_suffix_tokens]
+    return channels_first(patches.unflatten(1, config.patch_grid(*size))) if config.reshape_hidden_states else patches
 
 
 def resize_positions(
@@ -193,12 +213,17 @@ def resize_positions(
     As published, a table that can be square is read as square.
     """
     side = math.isqrt(table.shape[1])
-    x = table.unflatten(1, (side, side) if side * side == table.shape[1] else made_for)
+    square = table.unflatten(1, (side, side) if side * side == table.shape[1] else made_for)
+    return resize_grid(square, grid, "bicubic", antialias)
+
+
+def resize_grid(x: Tensor, grid: tuple[int, int], mode: str, antialias: bool = False) -> Tensor:
+    """Resize B H W C to another height and width."""
     if not is_symbolic(*grid) and x.shape[1:3] == grid:
         return x
     # interpolating in half precision would shift the positions
     wide = channels_first(x).to(torch.promote_types(x.dtype, torch.float32))
-    return channels_last(F.interpolate(wide, grid, mode="bicubic", antialias=antialias)).to(x.dtype)
+    return channels_last(F.interpolate(wide, grid, mode=mode, antialias=antialias)).to(x.dtype)
 
 
 def size_cached(function: Callable[P, T]) -> Callable[P, T]:

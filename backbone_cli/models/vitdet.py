@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs.fields import pair
+from ..configs.sam import SamVisionConfig
 from ..configs.vitdet import VitDetConfig
 from .base import Backbone, Names
 from .layers import (
@@ -80,7 +81,7 @@ def layer(config: VitDetConfig, i: int) -> nn.Sequential:
 class RelativeAttention(nn.Module):
     """Attention over the whole image or within windows."""
 
-    def __init__(self, config: VitDetConfig, window: int) -> None:
+    def __init__(self, config: VitDetConfig | SamVisionConfig, window: int) -> None:
         super().__init__()
         dim, self.heads, self.window = config.hidden_size, config.num_attention_heads, window
         self.qkv = nn.Linear(dim, 3 * dim, bias=config.qkv_bias)

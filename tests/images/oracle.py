@@ -21,7 +21,13 @@ def oracle_processor(kind, raw_config):
 
 def pixels(processor, image):
     kind = "np" if type(processor).__name__.endswith("Pil") else "pt"
-    return np.asarray(processor(image, return_tensors=kind)["pixel_values"])
+    output = processor(image, return_tensors=kind)
+    values = np.asarray(output["pixel_values"])
+    if "spatial_shapes" in output:  # SigLIP 2 cuts the image into patches and pads their number
+        (rows, cols), side = output["spatial_shapes"][0], processor.patch_size
+        patches = values[0, : rows * cols].reshape(rows, cols, side, side, 3)
+        return patches.transpose(4, 0, 2, 1, 3).reshape(1, 3, rows * side, cols * side)
+    return values[:, 0] if values.ndim == 5 else values  # Idefics2 returns several images for each text
 
 
 def assert_same(kind, raw_config, sizes):

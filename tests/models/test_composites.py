@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import pytest
@@ -327,7 +328,7 @@ def no_other_model(name: str) -> dict[str, Any]:
 def complete(raw_config: dict[str, Any]) -> str:
     """A raw config with all its defaults, as JSON."""
     config_class = registry.find_family(raw_config["model_type"]).config_class()
-    return json.dumps(config_class.from_dict(raw_config, out_indices=[-1]).to_dict())
+    return json.loads(json.dumps(config_class.from_dict(raw_config, out_indices=[-1]).to_dict()))
 
 
 SUPPORTED = {family.model_type for family in registry.families()}
@@ -339,11 +340,13 @@ ROWS = {composite.model_type: composite for composite in composites.composites()
 def test_default_backbone_is_the_same_as_in_transformers(composite, raw_config):
     if composite.model_type == "dpt":
         raw_config = raw_config | {"is_hybrid": True}
-    default = transformers.CONFIG_MAPPING[composite.model_type](**raw_config).backbone_config.to_dict()
-    expected = composite.backbone({"backbone_config": default}, no_other_model)
+    keys = composite.config_key.split(".")
+    default = reduce(getattr, keys, transformers.CONFIG_MAPPING[composite.model_type](**raw_config)).to_dict()
+    expected = composite.backbone(reduce(lambda inner, key: {key: inner}, reversed(keys), default), no_other_model)
     actual = composite.backbone(raw_config, no_other_model)
     if actual["model_type"] in SUPPORTED:
-        assert complete(actual) == complete(expected)
+        implied = {key for key, value in complete(actual).items() if value is None}
+        assert complete(actual) == complete(expected) | dict.fromkeys(implied)
     else:
         assert actual == {key: expected[key] for key in actual}
 
@@ -394,6 +397,24 @@ def test_backbone_named_as_another_model(more, tmp_path):
     assert (config.model_type, config.hidden_sizes, config.hidden_act) == ("resnet", [8, 16, 24, 32], "gelu")
 
 
+def test_older_key_of_the_vision_config_wins():
+    vision_config = {"hidden_size": 64, "model_type": "clip_vision_model"}
+    read = partial(ROWS["clip"].backbone, read=no_other_model)
+    assert read({"vision_config": vision_config, "vision_config_dict": None}) == vision_config
+    assert read({"vision_config": vision_config, "vision_config_dict": {"patch_size": 16}}) == {
+        "patch_size": 16,
+        "model_type": "clip_vision_model",
+    }
+
+
+def test_type_of_a_tower_follows_from_that_of_the_model():
+    assert ROWS["idefics2"].backbone({"vision_config": {"model_type": "idefics2"}}, no_other_model) == {
+        "model_type": "idefics2_vision"
+    }
+    typed = {"model_type": "siglip_vision_model", "hidden_size": 32}
+    assert ROWS["internvl"].backbone({"vision_config": typed}, no_other_model) == typed
+
+
 def test_backbone_config_without_model_type_gets_the_default():
     assert ROWS["mask2former"].backbone({"backbone_config": {"embed_dim": 12}}, no_other_model) == {
         "model_type": "swin",
@@ -422,9 +443,14 @@ def test_default_is_the_last_stage_and_not_those_of_the_head(tmp_path, caplog):
             " `backbone models` lists the supported types.",
         ),
         (
-            {"model_type": "vit", "architectures": ["ViTForImageClassification"]},
-            "Models of type 'vit' have no backbone class, so their stages are undefined."
-            " timm has similar models with stages: `backbone models --timm 'vit_*'`.",
+            {"model_type": "regnet", "architectures": ["RegNetForImageClassification"]},
+            "Models of type 'regnet' have no backbone class, so their stages are undefined."
+            " timm has similar models with stages: `backbone models --timm 'regnet*'`.",
+        ),
+        ({"model_type": "clip", "vision_config": 3}, "The backbone settings in this clip config are invalid."),
+        (
+            {"model_type": "sam3_video", "detector_config": {"vision_config": []}},
+            "The backbone settings in this sam3_video config are invalid.",
         ),
         (
             {"model_type": "swim"},
